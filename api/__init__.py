@@ -1,0 +1,1 @@
+"""How a release is served: HTTP in, decisions out. Imports ``triage``, never ``training``."""

@@ -1,0 +1,168 @@
+"""From a recipe to a sealed release folder: fine-tune, export, calibrate, measure, write golden outputs and card."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from transformers import AutoTokenizer, PreTrainedModel
+
+from training import calibrate, corpus, export, report
+from training.baseline import measure_baseline
+from training.evaluate import evaluate, load_gold
+from training.finetune import Progress, Reader, finetune
+from training.network import Heads
+from training.recipe import Recipe
+from triage import golden
+from triage.engine import Triage
+from triage.model.artifact import CARD, GOLDEN, LEXICON, Calibration, Manifest, Routing, seal
+from triage.model.encoding import Encoding
+from triage.taxonomy import FILE as TAXONOMY_FILE
+from triage.taxonomy import Taxonomy
+from triage.text.normalize import Normalizer
+
+GOLDEN_ROWS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What to build.
+
+    Attributes:
+        recipe: every knob of the training.
+        data: data folder: taxonomy, lexicon, corpus.
+        version: name of the release.
+        work: folder for checkpoints and intermediate models.
+        out: release folder to write; must not exist.
+        also: more labelled files to measure on, for the card.
+        with_hf: also write ordinary transformers weights under ``hf/`` of the work folder.
+    """
+
+    recipe: Recipe
+    data: Path
+    version: str
+    work: Path
+    out: Path
+    also: tuple[Path, ...] = ()
+    with_hf: bool = False
+
+
+def build(
+    job: Job,
+    step: Callable[[str], None] = lambda name: None,
+    progress: Callable[[Progress], None] = lambda at: None,
+) -> Manifest:
+    """Train and write a release; what it returns is what was sealed.
+
+    Args:
+        job: what to build.
+        step: called with the name of each stage as it starts.
+        progress: called after every training step.
+
+    Raises:
+        TrainingError, CorpusError: the recipe, the base or the data is wrong.
+    """
+    taxonomy = Taxonomy.load(job.data)
+    splits = corpus.load_splits(job.data)
+    encoding, pad = load_encoding(job.recipe)
+    reader = Reader(Normalizer.load(job.data / LEXICON), encoding, pad)
+    step("train")
+    model = finetune(splits["train"], taxonomy, reader, job.recipe, job.work, progress)
+    step("export")
+    lay_out(job, model, encoding, taxonomy)
+    step("calibrate")
+    manifest = calibrated(job, splits)
+    step("measure")
+    return finish(job, manifest, splits)
+
+
+def load_encoding(recipe: Recipe) -> tuple[Encoding, int]:
+    """The base's tokenizer as serving will use it, and its padding id."""
+    tokenizer = AutoTokenizer.from_pretrained(recipe.base)
+    pad = tokenizer.pad_token_id
+    return Encoding(tokenizer.backend_tokenizer, recipe.max_tokens, recipe.overlap), int(pad or 0)
+
+
+def lay_out(job: Job, model: PreTrainedModel, encoding: Encoding, taxonomy: Taxonomy) -> None:
+    """Write the folder's parts that do not depend on calibration; fp32 weights stay in the work folder."""
+    job.work.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(job.out, ignore_errors=True)
+    (job.out / LEXICON).mkdir(parents=True)
+    export.export_fp32(model, Heads.of(taxonomy), job.work / "fp32.onnx")
+    export.quantize(job.work / "fp32.onnx", job.out / "model.onnx")
+    encoding.tokenizer.save(str(job.out / "tokenizer.json"), pretty=False)
+    shutil.copy(job.data / TAXONOMY_FILE, job.out / TAXONOMY_FILE)
+    for file in sorted((job.data / LEXICON).iterdir()):
+        shutil.copy(file, job.out / LEXICON / file.name)
+    if job.with_hf:
+        export.export_hf(model, encoding, job.work / "hf")
+
+
+def calibrated(job: Job, splits: Mapping[str, list[corpus.Message]]) -> Manifest:
+    """Calibrate on the calibration split through the exported graph."""
+    blank = Manifest(
+        version=job.version,
+        stage="encoder",
+        calibration=Calibration(),
+        routing=Routing(auto={}),
+        max_tokens=job.recipe.max_tokens,
+        overlap=job.recipe.overlap,
+        training={
+            "recipe": job.recipe.model_dump(),
+            "corpus_sha256": corpus_checksum(job.data),
+            "messages": {name: len(part) for name, part in splits.items()},
+            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        },
+    )
+    seal(job.out, blank)
+    engine = Triage.load(job.out)
+    raw = calibrate.raw_outputs(engine, splits["calibration"])
+    calibration = calibrate.calibrate(raw, engine.taxonomy)
+    routing = calibrate.route_thresholds(raw, calibration, engine.taxonomy, job.recipe.route)
+    return replace(blank, calibration=calibration, routing=routing)
+
+
+def finish(job: Job, manifest: Manifest, splits: Mapping[str, list[corpus.Message]]) -> Manifest:
+    """Measure, record golden outputs, write the card, seal."""
+    seal(job.out, manifest)
+    engine = Triage.load(job.out)
+    files = [job.data / "corpus" / f"{name}.jsonl" for name in ("validation", "test")] + list(job.also)
+    metrics: dict[str, object] = {file.stem: evaluate(engine, file) for file in files}
+    metrics["baseline"] = measure_baseline(splits["train"], files, job.data)
+    metrics["int8_agreement"] = int8_agreement(job, engine, files)
+    step = max(1, len(splits["test"]) // GOLDEN_ROWS)
+    rows = golden.record(engine, [message.text for message in splits["test"][::step][:GOLDEN_ROWS]])
+    lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+    (job.out / GOLDEN).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    manifest = replace(manifest, metrics=metrics)
+    (job.out / CARD).write_text(report.card(manifest, engine.taxonomy), encoding="utf-8")
+    return seal(job.out, manifest)
+
+
+def int8_agreement(job: Job, engine: Triage, files: Sequence[Path]) -> dict[str, float]:
+    """Share of messages that get the same label from the int8 graph and from the fp32 one, by file stem."""
+    exact = job.work / "fp32"
+    shutil.rmtree(exact, ignore_errors=True)
+    shutil.copytree(job.out, exact)
+    shutil.copy(job.work / "fp32.onnx", exact / "model.onnx")
+    seal(exact, engine.manifest)
+    reference = Triage.load(exact)
+    found = {}
+    for file in files:
+        texts = [gold.text for gold in load_gold(file)]
+        pairs = zip(engine.classify(texts), reference.classify(texts), strict=True)
+        found[file.stem] = sum(a.label == b.label for a, b in pairs) / len(texts)
+    return found
+
+
+def corpus_checksum(data: Path) -> str:
+    """sha256 over the four split files, in order."""
+    digest = hashlib.sha256()
+    for name in corpus.SPLITS:
+        digest.update((data / "corpus" / f"{name}.jsonl").read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,136 @@
+"""What a release is worth on labelled messages: always through ``triage.Triage`` on the exported folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import confusion_matrix, f1_score
+
+from triage.decision import Decision
+from triage.engine import Classifier
+from triage.errors import CorpusError
+
+
+@dataclass(frozen=True, slots=True)
+class Gold:
+    """A labelled message as far as evaluation needs it; ``register`` is empty where the file has none."""
+
+    text: str
+    label: str
+    secondary: tuple[str, ...] | None
+    urgency: str | None
+    register: str
+
+
+def load_gold(path: Path) -> list[Gold]:
+    """Read labelled messages from ``.jsonl`` with at least ``text`` and ``label``.
+
+    Raises:
+        CorpusError: a row lacks a field.
+    """
+    found = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            row = json.loads(line)
+            secondary = tuple(row["secondary"]) if "secondary" in row else None
+            found.append(Gold(row["text"], row["label"], secondary, row.get("urgency"), row.get("register", "")))
+        except (ValueError, KeyError, TypeError) as error:
+            raise CorpusError(
+                f"{path.name} 第 {number} 行缺少 text 或 label", f"{path.name} row {number} lacks text or label"
+            ) from error
+    return found
+
+
+def calibration_error(confidence: NDArray[np.float64], right: NDArray[np.bool_], bins: int = 10) -> float:
+    """Expected calibration error over bins of equal count, in [0, 1]."""
+    parts = np.array_split(np.argsort(confidence, kind="stable"), bins)
+    gaps = [len(p) * abs(confidence[p].mean() - right[p].mean()) for p in parts if len(p)]
+    return float(sum(gaps) / max(1, len(confidence)))
+
+
+def measure(gold: Sequence[Gold], said: Sequence[Decision], ids: Sequence[str]) -> dict[str, object]:
+    """Every figure of one data set.
+
+    Args:
+        gold: the truth.
+        said: decisions, in the same order.
+        ids: label ids in taxonomy order; labels absent from the truth are left out of the means.
+
+    Returns:
+        n, accuracy, macro_f1, f1 by label, calibration_error, auto_share, auto_error, confusion (rows: truth), and
+        where the truth has them: fraud_recall, fraud_found_or_reviewed, fraud_false_alarm, urgency_accuracy,
+        emergency_recall, secondary_f1, accuracy_by_register.
+    """
+    truth, label = [g.label for g in gold], [d.label for d in said]
+    present = [key for key in ids if key in truth]
+    right = np.array([a == b for a, b in zip(truth, label, strict=True)])
+    auto = np.array([d.route == "auto" for d in said])
+    f1 = f1_score(truth, label, labels=present, average=None, zero_division=0)
+    result: dict[str, object] = {
+        "n": len(gold),
+        "accuracy": float(right.mean()),
+        "macro_f1": float(f1.mean()),
+        "f1": dict(zip(present, map(float, f1), strict=True)),
+        "calibration_error": calibration_error(np.array([d.confidence for d in said]), right),
+        "auto_share": float(auto.mean()),
+        "auto_error": float((auto & ~right).sum() / max(1, auto.sum())),
+        "confusion": confusion_matrix(truth, label, labels=list(ids)).tolist(),
+    }
+    result.update(_fraud(truth, said))
+    result.update(_urgency(gold, said))
+    result.update(_secondary(gold, said))
+    registers = sorted({g.register for g in gold} - {""})
+    if registers:
+        rows = {name: np.array([g.register == name for g in gold]) for name in registers}
+        result["accuracy_by_register"] = {name: float(right[row].mean()) for name, row in rows.items()}
+    return result
+
+
+def _fraud(truth: Sequence[str], said: Sequence[Decision]) -> Mapping[str, float]:
+    key = "telecom_fraud"
+    fraud = [d for g, d in zip(truth, said, strict=True) if g == key]
+    plain = [d for g, d in zip(truth, said, strict=True) if g != key]
+    found: dict[str, float] = {}
+    if fraud:
+        found["fraud_recall"] = sum(d.label == key for d in fraud) / len(fraud)
+        found["fraud_found_or_reviewed"] = sum(d.label == key or d.route == "review" for d in fraud) / len(fraud)
+    if plain:
+        found["fraud_false_alarm"] = sum(d.label == key for d in plain) / len(plain)
+    return found
+
+
+def _urgency(gold: Sequence[Gold], said: Sequence[Decision]) -> Mapping[str, float]:
+    pairs = [(g.urgency, d.urgency.value) for g, d in zip(gold, said, strict=True) if g.urgency is not None]
+    if not pairs:
+        return {}
+    emergencies = [b for a, b in pairs if a == "emergency"]
+    found = {"urgency_accuracy": sum(a == b for a, b in pairs) / len(pairs)}
+    if emergencies:
+        found["emergency_recall"] = sum(b == "emergency" for b in emergencies) / len(emergencies)
+    said_so = [a for a, b in pairs if b == "emergency"]
+    if said_so:
+        found["emergency_precision"] = sum(a == "emergency" for a in said_so) / len(said_so)
+    return found
+
+
+def _secondary(gold: Sequence[Gold], said: Sequence[Decision]) -> Mapping[str, float]:
+    """Micro-F1 over the secondary labels of messages whose primary label is right."""
+    pairs = [
+        (set(g.secondary), set(d.secondary))
+        for g, d in zip(gold, said, strict=True)
+        if g.secondary is not None and g.label == d.label
+    ]
+    hit = sum(len(a & b) for a, b in pairs)
+    total = sum(len(a) + len(b) for a, b in pairs)
+    return {"secondary_f1": 2 * hit / total} if total else {}
+
+
+def evaluate(engine: Classifier, path: Path) -> dict[str, object]:
+    """Measure a release on one labelled file; see ``measure``."""
+    gold = load_gold(path)
+    return measure(gold, engine.classify([g.text for g in gold]), engine.taxonomy.ids)
