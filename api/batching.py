@@ -7,24 +7,23 @@ the threads compute, and that is where full batches come from.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import math
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
 
+from api.answers import Answer, settler
 from api.errors import ClientGone, Draining, ModelFailed, QueueFull
 from api.logs import trace_of
 from api.metrics import Metrics
 from api.queueing import Message, Slot, Ticket, Work, WorkQueue
 from triage.decision import Decision
 from triage.engine import Classifier
-from triage.errors import DeadlineExceeded
+from triage.errors import DeadlineExceeded, ServiceError
 
 # Tokens per second of one thread until the first batches are measured, and how quickly the measure follows.
 FIRST_RATE: Final = 5_000.0
@@ -34,14 +33,6 @@ MAX_RETRY_AFTER: Final = 60
 JOIN_S: Final = 5.0
 
 log = structlog.get_logger("triage.batching")
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """Decisions in the order of the texts, and how many tokens were read for them."""
-
-    decisions: Sequence[Decision]
-    tokens: int
 
 
 class Batcher:
@@ -72,9 +63,7 @@ class Batcher:
         self._accepting = True
         self._stopping = False
         self._changed = threading.Condition()
-        self._threads = [
-            threading.Thread(target=self._work, name=f"triage-worker-{number}", daemon=True) for number in range(workers)
-        ]
+        self._threads = [threading.Thread(target=self._work, name="triage-worker", daemon=True) for _ in range(workers)]
         metrics.waiting.set_function(lambda: self._queue.waiting)
         metrics.open_requests.set_function(lambda: len(self._queue.tickets))
 
@@ -84,7 +73,7 @@ class Batcher:
             thread.start()
 
     async def classify(
-        self, texts: Sequence[str], deadline: float, gone: Callable[[], Awaitable[None]] | None = None
+        self, texts: Sequence[str], deadline: float, gone: Callable[[], Coroutine[Any, Any, None]] | None = None
     ) -> Answer:
         """Decide on texts.
 
@@ -100,24 +89,23 @@ class Batcher:
             ModelFailed: the engine raised for these texts.
         """
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[Sequence[Decision]] = loop.create_future()
-        ticket = Ticket(deadline, lambda result: _settle(loop, future, result))
+        future: asyncio.Future[list[Decision]] = loop.create_future()
+        ticket = Ticket(deadline, settler(loop, future))
         self._submit(ticket, texts)
-        watch = asyncio.ensure_future(gone()) if gone else None
+        watch = loop.create_task(gone()) if gone else None
+        awaited: set[asyncio.Future[Any]] = {future, watch} if watch else {future}
         try:
             left = max(0.0, deadline - time.monotonic())
-            await asyncio.wait({future, watch} if watch else {future}, timeout=left, return_when="FIRST_COMPLETED")
+            await asyncio.wait(awaited, timeout=left, return_when=asyncio.FIRST_COMPLETED)
             if future.done():
                 return Answer(future.result(), ticket.tokens)
-            if watch and watch.done():
-                self._metrics.dropped.labels("client_gone").inc()
-                raise ClientGone("客户端已断开", "the client is gone")
-            raise self._late()
+            raise self._given_up(ticket, gone=watch is not None and watch.done())
         finally:
             if watch:
                 watch.cancel()
-            with self._changed:
-                self._queue.close(ticket)
+            if ticket.open:  # this coroutine was cancelled
+                with self._changed:
+                    self._fail(ticket, _draining(), "cancelled")
 
     async def drain(self, seconds: float) -> None:
         """Refuse what comes, finish what was accepted, fail what is left after ``seconds``, stop the threads."""
@@ -147,8 +135,14 @@ class Batcher:
                 self._metrics.dropped.labels("queue_full").inc()
                 raise self._full(waiting + more - self._queue_tokens)
             self._queue.add(ticket, texts, time.monotonic())
-            # One text is one worker's work.
-            self._changed.notify(1 if len(texts) == 1 else len(self._threads))
+            self._changed.notify()
+
+    def _given_up(self, ticket: Ticket, gone: bool) -> ServiceError:
+        """Drop a request that nobody waits for; the error that says so."""
+        error = ClientGone("客户端已断开", "the client is gone") if gone else _late()
+        with self._changed:
+            self._fail(ticket, error, "client_gone" if gone else "deadline")
+        return error
 
     def _full(self, excess: int) -> QueueFull:
         seconds = math.ceil(excess / (self._rate * len(self._threads)))
@@ -159,28 +153,26 @@ class Batcher:
             after,
         )
 
-    def _late(self) -> DeadlineExceeded:
-        self._metrics.dropped.labels("deadline").inc()
-        return DeadlineExceeded(
-            "在请求时限内没有完成，请稍后重试或减少每次的文本", "not done in time; try again later or send fewer texts"
-        )
-
     # What follows runs in the worker threads.
 
     def _work(self) -> None:
         while (work := self._next()) is not None:
-            if work.texts:
+            try:
                 self._prepare(work.texts)
-            else:
                 self._infer(work.windows)
+            except Exception as error:  # a fault of this module: its requests end at their deadlines, the thread lives
+                log.error("worker_failed", **trace_of(error))
 
     def _next(self) -> Work | None:
         with self._changed:
             while not self._stopping:
                 for ticket in self._queue.expired(time.monotonic()):
-                    self._fail(ticket, self._late())
+                    self._fail(ticket, _late(), "deadline")
                 work = self._queue.take()
                 if work is not None:
+                    # Each wakes the next, and only while there is something left to do.
+                    if self._queue.more:
+                        self._changed.notify()
                     return work
                 self._changed.wait()
             return None
@@ -192,12 +184,12 @@ class Batcher:
         try:
             with self._timed("prepare"):
                 prepared = self._engine.prepare([message.text for message in messages])
-        except Exception as error:  # whatever a message does to the engine is that message's affair
-            return self._failed(error, "prepare", messages, self._prepare)
+            pairs = list(zip(messages, prepared, strict=True))
+        except Exception as error:  # what a text does to the engine must not reach the others
+            self._failed(error, "prepare", messages, self._prepare)
+            return
         with self._changed:
-            pairs = [pair for pair in zip(messages, prepared, strict=True) if pair[0].ticket.open]
-            blank = [message for message, item in pairs if self._queue.prepared(message, item)]
-            self._changed.notify_all()
+            blank = [message for message, item in pairs if message.ticket.open and self._queue.prepared(message, item)]
         self._interpret(blank)
 
     def _infer(self, slots: Sequence[Slot]) -> None:
@@ -210,12 +202,14 @@ class Batcher:
         try:
             with self._timed("infer"):
                 logits = self._engine.infer([slot.window for slot in slots])
+            pairs = list(zip(slots, logits, strict=True))
         except Exception as error:
-            return self._failed(error, "infer", slots, self._infer)
+            self._failed(error, "infer", slots, self._infer)
+            return
         rate = sum(lengths) / max(1e-6, time.perf_counter() - started)
         with self._changed:
             self._rate += SMOOTHING * (rate - self._rate)
-            done = [slot.message for slot, item in zip(slots, logits, strict=True) if self._queue.read(slot, item)]
+            done = [slot.message for slot, item in pairs if self._queue.read(slot, item)]
         self._interpret(done)
 
     def _interpret(self, messages: Sequence[Message]) -> None:
@@ -242,7 +236,7 @@ class Batcher:
         ticket.settle(decisions)
 
     def _failed(self, error: Exception, stage: str, items: Sequence[Any], retry: Callable[[Any], None]) -> None:
-        """One item of several may have spoilt it for the others: run them one by one, and fail the one that is alone."""
+        """One item may have spoilt it for the others: run each alone; fail the request of one that fails alone."""
         self._metrics.failures.labels(stage).inc()
         log.error("model_failed", stage=stage, items=len(items), **trace_of(error))
         if len(items) > 1:
@@ -278,24 +272,11 @@ class Batcher:
                 thread.join(JOIN_S)
 
 
-def _settle(
-    loop: asyncio.AbstractEventLoop, future: asyncio.Future[Sequence[Decision]], result: Sequence[Decision] | Exception
-) -> None:
-    """Answer from another thread."""
-
-    def answer() -> None:
-        if future.done():
-            return
-        if isinstance(result, Exception):
-            future.set_exception(result)
-            # Nobody may be left to hear of it.
-            future.exception()
-        else:
-            future.set_result(result)
-
-    with contextlib.suppress(RuntimeError):  # the loop is closed: so is the connection
-        loop.call_soon_threadsafe(answer)
-
-
 def _draining() -> Draining:
     return Draining("服务正在停止，请稍后重试", "the service is stopping; try again later")
+
+
+def _late() -> DeadlineExceeded:
+    return DeadlineExceeded(
+        "在请求时限内没有完成，请稍后重试或减少每次的文本", "not done in time; try again later or send fewer texts"
+    )

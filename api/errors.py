@@ -1,21 +1,21 @@
 """Errors of the service and the one table that turns an error's class into an HTTP status.
 
-    InputError
-    ├── MalformedBody           400  not JSON, or not UTF-8
-    ├── BodyTimeout             408  the body did not arrive in time
-    ├── BodyTooLarge            413
-    ├── UnsupportedMediaType    415
-    └── InvalidRequest          422  JSON, but not what the operation takes
-    AccessError
-    ├── KeyMissing              401  no key, or one that nobody was given
-    └── KeyRevoked              403
-    ServiceError
-    ├── Overloaded ─ QueueFull  429
-    ├── NotReady ─ Draining     503
-    ├── ModelFailed             503
-    └── ClientGone              499  nobody reads the answer
-    NoSuchPath                  404
-    MethodNotAllowed            405
+InputError
+├── MalformedBody           400  not JSON, or not UTF-8
+├── BodyTimeout             408  the body did not arrive in time
+├── BodyTooLarge            413
+├── UnsupportedMediaType    415
+└── InvalidRequest          422  JSON, but not what the operation takes
+AccessError
+├── KeyMissing              401  no key, or one that nobody was given
+└── KeyRevoked              403
+ServiceError
+├── Overloaded ─ QueueFull  429
+├── NotReady ─ Draining     503
+├── ModelFailed             503
+└── ClientGone              499  nobody reads the answer
+NoSuchPath                  404
+MethodNotAllowed            405
 """
 
 from __future__ import annotations
@@ -29,7 +29,16 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from api.invalid import Complaint, complaints
-from triage.errors import DeadlineExceeded, InputError, NotReady, Overloaded, ServiceError, TextTooLong, TriageError
+from triage.errors import (
+    DeadlineExceeded,
+    InputError,
+    NotReady,
+    Overloaded,
+    ServiceError,
+    StoreError,
+    TextTooLong,
+    TriageError,
+)
 
 PROBLEM_JSON: Final = "application/problem+json"
 PROBLEM_TYPE: Final = "urn:tip-triage:problem:"
@@ -117,6 +126,7 @@ STATUS: Final[Mapping[type[BaseException], int]] = {
     ClientGone: 499,
     DeadlineExceeded: 503,
     ServiceError: 503,
+    StoreError: 503,
     TriageError: 500,
 }
 

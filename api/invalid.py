@@ -15,7 +15,7 @@ MESSAGES: Final[Mapping[str, tuple[str, str]]] = {
     "list_type": ("应为数组", "must be an array"),
     "model_type": ("应为 JSON 对象", "must be a JSON object"),
     "model_attributes_type": ("应为 JSON 对象", "must be a JSON object"),
-    "too_short": ("至少 {min_length} 项，收到 {actual_length} 项", "takes at least {min_length} items, got {actual_length}"),
+    "too_short": ("至少 {min_length} 项", "takes {min_length} items or more, got {actual_length}"),
     "too_long": ("至多 {max_length} 项，请分批发送", "takes at most {max_length} items; send several requests"),
     "int_type": ("应为整数", "must be a whole number"),
     "int_parsing": ("应为整数", "must be a whole number"),

@@ -14,7 +14,7 @@ FRAMES = 5
 
 
 def trace_of(error: BaseException) -> dict[str, Any]:
-    """An exception's class and where it came from, innermost last; its message may hold a report's text and stays out."""
+    """An exception's class and where it came from; its message may hold a report's text and stays out."""
     frames = traceback.extract_tb(error.__traceback__)[-FRAMES:]
     where = [f"{frame.filename.rsplit('/', 2)[-1]}:{frame.lineno} {frame.name}" for frame in frames]
     return {"error": type(error).__name__, "at": where}
@@ -53,12 +53,14 @@ def configure_logs(form: str = "json", level: str = "info", stream: TextIO | Non
     )
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(max(number, logging.INFO))
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    # Libraries say little of use below a warning, and more than they should.
+    root.setLevel(max(number, logging.WARNING))
+    logging.getLogger("uvicorn").setLevel(max(number, logging.INFO))
 
 
 def _without_messages(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     info = event.pop("exc_info", None)
-    if isinstance(info, tuple) and info[1] is not None:
-        return {**event, **trace_of(info[1])}
-    return {**event, **trace_of(info)} if isinstance(info, BaseException) else event
+    error = info if isinstance(info, BaseException) else info[1] if isinstance(info, tuple) else None
+    if info is True:
+        error = sys.exc_info()[1]
+    return event if error is None else {**event, **trace_of(error)}

@@ -25,9 +25,7 @@ class Metrics:
         self.registry = registry = CollectorRegistry()
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=registry)
-        self.requests = Counter(
-            "triage_http_requests", "Answers by route, method and status", ("route", "method", "status"), registry=registry
-        )
+        self.requests = Counter("triage_http_requests", "Answers", ("route", "method", "status"), registry=registry)
         self.latency = Histogram(
             "triage_http_request_seconds", "Time from request to answer", ("route",), buckets=SECONDS, registry=registry
         )

@@ -81,7 +81,7 @@ class Ticket:
     """
 
     deadline: float
-    settle: Callable[[Sequence[Decision] | Exception], None]
+    settle: Callable[[list[Decision] | Exception], None]
     decisions: list[Decision | None] = field(default_factory=list)
     left: int = 0
     open: bool = True
@@ -179,6 +179,11 @@ class WorkQueue:
             return
         yield from [ticket for ticket in self.tickets if ticket.deadline <= now]
         self._next_deadline = min((ticket.deadline for ticket in self.tickets), default=float("inf"))
+
+    @property
+    def more(self) -> bool:
+        """Whether ``take`` would give something."""
+        return bool(self._texts or self._slots)
 
     def take(self) -> Work | None:
         """What to do next, taken off the queue; None when nothing waits.

@@ -146,5 +146,3 @@ class Problem(_Body):
     code: Annotated[str, Field(description="稳定的错误代码", examples=["invalid_request"])]
     request_id: Annotated[str, Field(description="请求编号，与 X-Request-ID 响应头相同")]
     errors: Annotated[list[FieldError] | None, Field(description="逐字段的问题，仅 422")] = None
-
-

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, get_args
@@ -40,7 +41,7 @@ class Settings(BaseSettings):
         ),
     ] = ""
     infer_workers: Annotated[
-        int, Field(ge=1, le=64, description="同时运行的模型批次数，宜为核数 / batches that run at once; use the core count")
+        int, Field(ge=1, le=64, description="同时运行的批次数，宜为核数 / batches run at once; use the core count")
     ] = 2
     batch_tokens: Annotated[
         int, Field(ge=64, le=65536, description="一批的词元上限（含补齐）/ tokens in one batch, padding included")
@@ -51,7 +52,7 @@ class Settings(BaseSettings):
     ] = 32_768
     request_timeout_s: Annotated[
         float,
-        Field(gt=0, le=600, description="请求时限（秒），请求头只能缩短 / seconds for a request; a header may shorten it"),
+        Field(gt=0, le=600, description="请求时限（秒），请求头可缩短 / seconds for a request; a header shortens it"),
     ] = 10.0
     drain_s: Annotated[
         float, Field(ge=0, le=600, description="停止时等待已接受请求的秒数 / seconds to finish accepted work on stop")
@@ -153,13 +154,13 @@ def _wrong(error: ValidationError) -> SettingsError:
 
 
 def limits_of(field: FieldInfo) -> str:
-    """The range of a field, such as ``≥ 1, ≤ 64`` or ``json | console``; empty where every value of its type will do."""
+    """The range of a field, such as ``≥ 1, ≤ 64`` or ``json | console``; empty where every value will do."""
     choices = get_args(field.annotation)
     if choices:
         return " | ".join(map(str, choices))
     signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
-    found = [f"{sign} {getattr(item, key)}" for item in field.metadata for key, sign in signs.items() if hasattr(item, key)]
-    return ", ".join(found)
+    found = [(sign, getattr(rule, key, None)) for rule in field.metadata for key, sign in signs.items()]
+    return ", ".join(f"{sign} {value}" for sign, value in found if isinstance(value, int | float))
 
 
 def settings_table() -> str:
@@ -177,4 +178,4 @@ def settings_table() -> str:
 
 
 if __name__ == "__main__":
-    print(settings_table())
+    sys.stdout.write(settings_table() + "\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -201,7 +202,8 @@ def finetune(
     model.base_model.embeddings.requires_grad_(not recipe.train.freeze_embeddings)
     ids = reader.ids([m.text for m in messages])
     per_epoch = -(-len(messages) // recipe.train.batch_size)
-    run = _Run(model, recipe.train, per_epoch * recipe.train.epochs, work)
+    key = hashlib.sha256(repr((recipe.model_dump(), [m.id for m in messages])).encode()).hexdigest()
+    run = _Run(model, recipe.train, per_epoch * recipe.train.epochs, work, key)
     if not run.resume() and recipe.train.probe:
         probe(model, vectors(model, ids, reader.pad), targets, heads)
         run.averaged = AveragedModel(model)
@@ -236,8 +238,8 @@ def _augmented(messages: Sequence[Message], rows: Sequence[int], recipe: Recipe,
 class _Run:
     """Optimizer, schedule, averaging and checkpoints of one training."""
 
-    def __init__(self, model: PreTrainedModel, recipe: TrainRecipe, steps: int, work: Path) -> None:
-        self.model, self.recipe, self.steps, self.work = model, recipe, steps, work
+    def __init__(self, model: PreTrainedModel, recipe: TrainRecipe, steps: int, work: Path, key: str) -> None:
+        self.model, self.recipe, self.steps, self.work, self.key = model, recipe, steps, work, key
         self.step = 0
         self.optimizer = AdamW(parameter_groups(model, recipe))
         warm = max(1, round(steps * recipe.warmup))
@@ -264,7 +266,7 @@ class _Run:
         draft = self.work / (CHECKPOINT + ".draft")
         state = {
             "step": self.step,
-            "steps": self.steps,
+            "key": self.key,
             "model": self.model.state_dict(),
             "averaged": self.averaged.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -275,12 +277,12 @@ class _Run:
         draft.replace(self.work / CHECKPOINT)
 
     def resume(self) -> bool:
-        """Go on from the checkpoint of a killed training of the same length; False where there is none."""
+        """Go on from the checkpoint of a killed training of this recipe and these messages; False where there is none."""
         file = self.work / CHECKPOINT
         if not file.is_file():
             return False
         state = torch.load(file, weights_only=True)
-        if state["steps"] != self.steps:
+        if state["key"] != self.key:
             return False
         self.step = state["step"]
         self.model.load_state_dict(state["model"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -132,16 +133,20 @@ def _parse(url: str) -> URL:
             f"不支持的数据库 {parsed.get_backend_name()!r}，可用 sqlite 或 postgresql",
             f"database {parsed.get_backend_name()!r} is not supported; use sqlite or postgresql",
         )
+    if parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:"):
+        raise StoreError(
+            "SQLite 须为文件，如 sqlite:///var/triage.db", "SQLite needs a file, such as sqlite:///var/triage.db"
+        )
     return parsed
 
 
 def _sqlite(url: URL) -> Engine:
-    if url.database and url.database != ":memory:":
-        # Whoever can read the file can read every report: the folder is the owner's alone.
-        Path(url.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        Path(url.database).touch(mode=0o600, exist_ok=True)
-        if not os.access(url.database, os.W_OK):
-            raise PermissionError(13, os.strerror(13))
+    file = Path(url.database or "")
+    # Whoever can read the file can read every report: it is its owner's alone, and so is a folder made for it.
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    file.touch(mode=0o600, exist_ok=True)
+    if not os.access(file, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)

@@ -1,0 +1,169 @@
+"""What the running service consists of, and how it comes up and goes down."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+import structlog
+
+from api.batching import Batcher
+from api.errors import Draining
+from api.logs import trace_of
+from api.metrics import Metrics
+from api.security import KeyRing
+from api.settings import Settings
+from triage.cases.store import Store
+from triage.engine import Classifier, Triage
+from triage.errors import NotReady, TriageError
+
+WARM_TEXT = "有人冒充公检法打电话，让我把钱转到安全账户"
+
+log = structlog.get_logger("triage.service")
+
+
+class Service:
+    """The parts of one application; routes reach it through ``api.deps``.
+
+    Args:
+        settings: how it runs.
+        engine: a double; None loads the release that the settings name.
+        store: an open database, which stays open; None opens the one that the settings name.
+
+    Attributes:
+        loaded_at: when the release was loaded.
+        failure: why the release or the database cannot be loaded; None while all is well.
+        on_failure: called then.
+    """
+
+    def __init__(self, settings: Settings, engine: Classifier | None = None, store: Store | None = None) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self.draining = False
+        self.loaded_at = datetime.now(UTC)
+        self.failure: TriageError | None = None
+        self.on_failure: Callable[[], None] = _nothing
+        self._engine = engine
+        self._store = store
+        self._owns_store = store is None
+        self._batcher: Batcher | None = None
+        self._keys: KeyRing | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests are answered."""
+        return self._batcher is not None and self._keys is not None and not self.draining
+
+    @property
+    def engine(self) -> Classifier:
+        """The loaded release.
+
+        Raises:
+            NotReady: it is not loaded yet.
+        """
+        if self._engine is None:
+            raise self._not_ready()
+        return self._engine
+
+    @property
+    def batcher(self) -> Batcher:
+        """The way to the engine.
+
+        Raises:
+            NotReady: the engine is not loaded yet.
+        """
+        if self._batcher is None:
+            raise self._not_ready()
+        return self._batcher
+
+    @property
+    def keys(self) -> KeyRing:
+        """The API keys.
+
+        Raises:
+            NotReady: the database is not open yet.
+        """
+        if self._keys is None:
+            raise self._not_ready()
+        return self._keys
+
+    def require_ready(self) -> None:
+        """Raise unless requests are answered.
+
+        Raises:
+            NotReady: the engine or the database is not loaded, or the service stops.
+        """
+        if not self.ready:
+            raise self._not_ready()
+
+    def begin_drain(self) -> None:
+        """Refuse new requests from now on; safe in a signal handler."""
+        self.draining = True
+        if self._batcher is not None:
+            self._batcher.refuse()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Load in the background while this context is entered; drain and close at its end."""
+        task = asyncio.create_task(self._load(), name="triage-load")
+        try:
+            yield
+        finally:
+            self.begin_drain()
+            if not task.done():
+                task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+            if self._batcher is not None:
+                await self._batcher.drain(self.settings.drain_s)
+            if self._store is not None and self._owns_store:
+                self._store.close()
+            log.info("stopped")
+
+    async def _load(self) -> None:
+        started = time.perf_counter()
+        try:
+            if self._store is None:
+                self._store = await asyncio.to_thread(Store.open, self.settings.database)
+            self._keys = KeyRing(self._store, self.settings.key_cache_s)
+            engine = self._engine
+            if engine is None:
+                engine = await asyncio.to_thread(Triage.load, self.settings.model, workers=1, threads=1)
+            await asyncio.to_thread(engine.classify, [WARM_TEXT])
+        except TriageError as error:
+            self._failed(error)
+            log.error("load_failed", code=error.code, detail=error.en, detail_zh=error.zh)
+        except Exception as error:
+            self._failed(TriageError("模型载入失败，请查看日志", "the release cannot be loaded; see the log"))
+            log.error("load_failed", **trace_of(error))
+        else:
+            self._serve(engine)
+            log.info("ready", model=engine.version, seconds=round(time.perf_counter() - started, 3))
+
+    def _serve(self, engine: Classifier) -> None:
+        settings = self.settings
+        batcher = Batcher(engine, self.metrics, settings.infer_workers, settings.batch_tokens, settings.queue_tokens)
+        batcher.start()
+        self.metrics.model.info({"version": engine.version, "stage": engine.manifest.stage})
+        self.loaded_at = datetime.now(UTC)
+        self._engine = engine
+        self._batcher = batcher
+
+    def _failed(self, error: TriageError) -> None:
+        self.failure = error
+        self.on_failure()
+
+    def _not_ready(self) -> NotReady:
+        if self.draining:
+            return Draining("服务正在停止，请稍后重试", "the service is stopping; try again later")
+        if self.failure is not None:
+            return NotReady(f"模型载入失败：{self.failure.zh}", f"loading failed: {self.failure.en}")
+        return NotReady("模型正在载入，请稍后重试", "the model is loading; try again shortly")
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""

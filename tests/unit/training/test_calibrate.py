@@ -1,0 +1,59 @@
+"""Calibration and the route guarantee, on numbers whose answer is known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from training import calibrate
+from training.recipe import RouteRecipe
+from triage import policy
+from triage.taxonomy import Taxonomy
+
+
+def raw(scale: float, count: int = 4000, seed: int = 3) -> calibrate.Raw:
+    """Messages whose true label is drawn from softmax(logits / scale): the right temperature is ``scale``."""
+    random = np.random.default_rng(seed)
+    logits = random.normal(size=(count, 12)).astype(np.float32) * 3
+    chances = np.exp(logits[:, :5] / scale)
+    chances /= chances.sum(axis=1, keepdims=True)
+    label = (chances.cumsum(axis=1) > random.random((count, 1))).argmax(axis=1)
+    secondary = np.eye(5)[label][:, :4]
+    return calibrate.Raw(logits, label, secondary, random.integers(0, 3, count))
+
+
+@pytest.mark.parametrize("scale", [0.7, 1.0, 2.5])
+def test_finds_the_temperature_that_made_the_labels(data: Path, scale: float) -> None:
+    found = calibrate.calibrate(raw(scale), Taxonomy.load(data))
+    assert found.temperature == pytest.approx(scale, rel=0.08)
+
+
+def test_upper_bound_is_clopper_pearson() -> None:
+    # No error in 100: 1 - 0.1 ** (1 / 100). The rule of three at another level.
+    assert calibrate.upper_bound(0, 100, 0.1) == pytest.approx(1 - 0.1**0.01)
+    assert calibrate.upper_bound(0, 0, 0.1) == 1.0
+    assert calibrate.upper_bound(5, 5, 0.1) == 1.0
+    assert calibrate.upper_bound(3, 100, 0.1) == pytest.approx(0.0656, abs=5e-4)
+
+
+def test_route_thresholds_hold_on_fresh_messages(data: Path) -> None:
+    taxonomy, recipe = Taxonomy.load(data), RouteRecipe(alpha=0.1, delta=0.1)
+    seen, fresh = raw(1.0, seed=1), raw(1.0, seed=2)
+    calibration = calibrate.calibrate(seen, taxonomy)
+    routing = calibrate.route_thresholds(seen, calibration, taxonomy, recipe)
+    scores = policy.probabilities(fresh.outputs[:, :5], calibration)
+    said = scores.argmax(axis=1)
+    auto = scores.max(axis=1) >= np.array([routing.auto[key] for key in taxonomy.ids])[said]
+    assert auto.mean() > 0.3, "a bound that lets nothing through would be no use"
+    assert (said != fresh.label)[auto].mean() <= 0.1
+
+
+def test_a_label_that_is_never_sure_is_never_dispatched(data: Path) -> None:
+    random = np.random.default_rng(0)
+    messages = raw(1.0)
+    noise = calibrate.Raw(messages.outputs, random.integers(0, 5, 4000), messages.secondary, messages.urgency)
+    taxonomy = Taxonomy.load(data)
+    routing = calibrate.route_thresholds(noise, calibrate.calibrate(noise, taxonomy), taxonomy, RouteRecipe())
+    assert set(routing.auto.values()) == {calibrate.NEVER}

@@ -1,0 +1,126 @@
+"""Training on a tiny base: it learns, it resumes to the same weights, its rates fall towards the bottom."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+import torch
+
+from training import corpus
+from training.augment import augment, drop_punctuation
+from training.build import load_encoding
+from training.finetune import Progress, Reader, finetune, length_grouped, parameter_groups
+from training.network import Heads, load_network, message_logits, padded
+from training.recipe import AugmentRecipe, Recipe, TrainRecipe, load_recipe
+from triage.errors import TrainingError
+from triage.taxonomy import Taxonomy
+from triage.text import Normalizer
+
+
+def recipe(base: Path, **train: object) -> Recipe:
+    knobs = {"epochs": 4, "batch_size": 8, "learning_rate": 3e-3, "head_learning_rate": 1e-2, "checkpoint_every": 5}
+    return Recipe(base=str(base), max_tokens=64, overlap=16, train=TrainRecipe(**{**knobs, **train}))  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def messages(data: Path) -> list[corpus.Message]:
+    return corpus.load(data / "corpus" / "validation.jsonl")[:48]
+
+
+def train(data: Path, messages: list[corpus.Message], knobs: Recipe, work: Path, stop: int = 0) -> list[float]:
+    """Losses of all steps; with ``stop`` the training is killed after that step."""
+    losses: list[float] = []
+
+    def watch(at: Progress) -> None:
+        losses.append(at.loss)
+        if at.step == stop:
+            raise KeyboardInterrupt
+
+    encoding, pad = load_encoding(knobs)
+    reader = Reader(Normalizer.load(data / "lexicon"), encoding, pad)
+    model = finetune(messages, Taxonomy.load(data), reader, knobs, work, watch)
+    torch.save({key: value for key, value in model.state_dict().items()}, work / "final.pt")
+    return losses
+
+
+@pytest.mark.usefixtures("tiny_base")
+def test_learns_and_resumes_to_the_same_weights(
+    data: Path, tiny_base: Path, messages: list[corpus.Message], tmp_path: Path
+) -> None:
+    knobs = recipe(tiny_base)
+    (tmp_path / "whole").mkdir()
+    losses = train(data, messages, knobs, tmp_path / "whole")
+    assert sum(losses[-6:]) < 0.8 * sum(losses[:6])
+    (tmp_path / "killed").mkdir()
+    with pytest.raises(KeyboardInterrupt):
+        train(data, messages, knobs, tmp_path / "killed", stop=13)
+    rest = train(data, messages, knobs, tmp_path / "killed")
+    assert len(rest) == len(losses) - 10, "goes on from the checkpoint at step 10"
+    assert rest == pytest.approx(losses[10:], rel=1e-4)
+    whole = torch.load(tmp_path / "whole" / "final.pt", weights_only=True)
+    resumed = torch.load(tmp_path / "killed" / "final.pt", weights_only=True)
+    for name, value in whole.items():
+        torch.testing.assert_close(resumed[name], value, rtol=1e-4, atol=1e-5)
+
+
+def test_a_checkpoint_of_other_data_is_not_gone_on_with(
+    data: Path, tiny_base: Path, messages: list[corpus.Message], tmp_path: Path
+) -> None:
+    knobs = recipe(tiny_base)
+    with pytest.raises(KeyboardInterrupt):
+        train(data, messages, knobs, tmp_path, stop=6)
+    assert len(train(data, messages[::-1], knobs, tmp_path)) == 24
+
+
+def test_rates_fall_towards_the_bottom(data: Path, tiny_base: Path) -> None:
+    model = load_network(str(tiny_base), Heads.of(Taxonomy.load(data)), 0.1)
+    groups = parameter_groups(model, TrainRecipe(learning_rate=1e-3, head_learning_rate=1e-2, layer_decay=0.5))
+    by_name = {id(p): name for name, p in model.named_parameters()}
+    rates = {by_name[id(g["params"][0])]: g["lr"] for g in groups}  # type: ignore[index]
+    assert rates["classifier.weight"] == 1e-2
+    assert rates["bert.encoder.layer.1.output.dense.weight"] == 1e-3
+    assert rates["bert.encoder.layer.0.output.dense.weight"] == 5e-4
+    assert rates["bert.embeddings.word_embeddings.weight"] == 2.5e-4
+
+
+def test_the_mean_of_token_logits_ignores_padding() -> None:
+    ids, mask = padded([[0, 5, 2], [0, 2]], pad=1)
+    assert ids.tolist() == [[0, 5, 2], [0, 2, 1]]
+    tokens = torch.tensor([[[1.0], [2.0], [6.0]], [[1.0], [3.0], [99.0]]])
+    assert message_logits(tokens, mask).tolist() == [[3.0], [2.0]]
+
+
+def test_batches_hold_messages_of_like_length_and_each_once() -> None:
+    lengths = [random.Random(i).randint(5, 200) for i in range(230)]
+    batches = length_grouped(lengths, 16, random.Random(1))
+    assert sorted(i for batch in batches for i in batch) == list(range(230))
+    padding = sum(max(lengths[i] for i in b) * len(b) for b in batches) / sum(lengths)
+    assert padding < 1.15
+
+
+def test_augmentation_keeps_the_letters_and_never_blanks() -> None:
+    text = "对面，着火了！！快来，三楼 502。"
+    assert drop_punctuation(text, random.Random(1)).replace(" ", "") == "对面着火了快来三楼502"
+    always = AugmentRecipe(drop_punctuation=1, drop_digits=1)
+    assert augment("119", always, random.Random(1)) == "119"
+    assert augment(text, AugmentRecipe(**dict.fromkeys(AugmentRecipe.model_fields, 0)), random.Random(1)) == text
+
+
+@pytest.mark.parametrize("text", ["base = 3", "[train]\nepochs = 0", "[train]\nepoch = 3", "not toml ="])
+def test_a_bad_recipe_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "r.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(TrainingError):
+        load_recipe(tmp_path / "r.toml")
+
+
+def test_committed_recipes_are_valid() -> None:
+    configs = list((Path(__file__).parents[3] / "training" / "configs").glob("*.toml"))
+    assert configs
+    assert all(load_recipe(path).base for path in configs)
+
+
+def test_an_absent_base_says_what_to_do(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="triage base"):
+        load_network(str(tmp_path / "none"), Heads.of(Taxonomy.load(data)), 0.1)
