@@ -26,6 +26,8 @@ def export_fp32(model: PreTrainedModel, heads: Heads, target: Path) -> None:
 
     Inputs and outputs are those of ``triage.model.encoder``; batch and tokens are free.
     """
+    # The fusions know the plain form of attention only.
+    model.set_attn_implementation("eager")
     with tempfile.TemporaryDirectory() as scratch:
         plain = Path(scratch) / "plain.onnx"
         sample = torch.tensor([[0, 5, 6, 2], [0, 7, 2, 1]])

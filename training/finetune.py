@@ -123,7 +123,7 @@ def probe(model: PreTrainedModel, features: NDArray[np.float32], targets: Target
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         for inputs, wanted, rows in columns:
-            found = LogisticRegression(C=0.05, max_iter=400).fit(inputs, wanted)
+            found = LogisticRegression(C=0.02, max_iter=400).fit(inputs, wanted)
             for number, row in enumerate(rows):
                 if number in found.classes_ and len(found.classes_) > 2:
                     at = list(found.classes_).index(number)
@@ -131,7 +131,7 @@ def probe(model: PreTrainedModel, features: NDArray[np.float32], targets: Target
         for number in range(heads.secondary):
             wanted = targets.secondary.numpy()[busy][:, number]
             if 0 < wanted.sum() < len(wanted):
-                found = LogisticRegression(C=0.05, max_iter=400).fit(scaled[busy], wanted)
+                found = LogisticRegression(C=0.02, max_iter=400).fit(scaled[busy], wanted)
                 put(heads.labels + number, found.coef_[0], found.intercept_[0])
 
 

@@ -62,7 +62,6 @@ def load_network(base: str, heads: Heads, dropout: float) -> PreTrainedModel:
             num_labels=heads.outputs,
             hidden_dropout_prob=dropout,
             classifier_dropout=dropout,
-            attn_implementation="eager",
         )
     except (OSError, ValueError) as error:
         raise TrainingError(
