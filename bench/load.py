@@ -61,9 +61,7 @@ async def _client(
 async def _run(url: str, key: str, texts: Sequence[str], clients: int, seconds: float) -> Load:
     turn, times, failed = cycle(texts), [], []
     start = time.perf_counter()
-    await asyncio.gather(
-        *(_client(url, key, texts, turn, start + seconds, times, failed) for _ in range(clients))
-    )
+    await asyncio.gather(*(_client(url, key, texts, turn, start + seconds, times, failed) for _ in range(clients)))
     took = time.perf_counter() - start
     if len(times) < 2:
         raise RuntimeError(f"{url} answered {len(times)} requests in {took:.0f} s")

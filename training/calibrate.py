@@ -117,8 +117,9 @@ def route_thresholds(raw: Raw, calibration: Calibration, taxonomy: Taxonomy, rec
     """The smallest confidence by label at which the error rate's upper bound stays under alpha.
 
     Method: fixed-sequence testing from the surest messages down (Angelopoulos et al. 2021, *Learn then Test*,
-    arXiv:2110.01052): a threshold is lowered for as long as the bound holds, tested on a grid of confidences; a label
-    for which no threshold passes is never dispatched by the machine alone.
+    arXiv:2110.01052) on a grid of confidences. It starts where enough messages stand that none wrong would pass, which
+    looks at confidences alone, never at errors; it ends at the first threshold that fails. A label whose start fails
+    is never dispatched by the machine alone.
     """
     scores = policy.probabilities(raw.outputs[:, : len(taxonomy.ids)], calibration)
     said, confidence = scores.argmax(axis=1), scores.max(axis=1)
@@ -134,10 +135,12 @@ def _smallest_safe(confidence: NDArray[np.float64], wrong: NDArray[np.bool_], re
     found = NEVER
     for threshold in np.arange(0.99, 0.39, -0.01):
         taken = confidence >= threshold
-        if upper_bound(int(wrong[taken].sum()), int(taken.sum()), recipe.delta) <= recipe.alpha:
-            found = round(float(threshold), 4)
-        elif found < NEVER:
+        count = int(taken.sum())
+        if upper_bound(0, count, recipe.delta) > recipe.alpha:
+            continue
+        if upper_bound(int(wrong[taken].sum()), count, recipe.delta) > recipe.alpha:
             break
+        found = round(float(threshold), 4)
     return found
 
 

@@ -211,7 +211,9 @@ def finetune(
         texts = _augmented(messages, rows, recipe, run.step)
         inputs, mask = padded(reader.ids(texts), reader.pad)
         model.train()
-        logits = message_logits(model(input_ids=inputs, attention_mask=mask).logits, mask)
+        with torch.autocast("cpu", torch.bfloat16, enabled=recipe.train.bfloat16):
+            tokens = model(input_ids=inputs, attention_mask=mask).logits
+        logits = message_logits(tokens.float(), mask)
         value = run.update(loss(logits, targets.take(rows), heads, recipe.train))
         progress(Progress(run.step, run.steps, value))
     return run.finish()
@@ -241,7 +243,7 @@ class _Run:
     def __init__(self, model: PreTrainedModel, recipe: TrainRecipe, steps: int, work: Path, key: str) -> None:
         self.model, self.recipe, self.steps, self.work, self.key = model, recipe, steps, work, key
         self.step = 0
-        self.optimizer = AdamW(parameter_groups(model, recipe))
+        self.optimizer = AdamW(parameter_groups(model, recipe), fused=True)
         warm = max(1, round(steps * recipe.warmup))
         self.schedule = LambdaLR(
             self.optimizer, lambda at: min((at + 1) / warm, max(0.0, (steps - at) / max(1, steps - warm)))
@@ -277,7 +279,7 @@ class _Run:
         draft.replace(self.work / CHECKPOINT)
 
     def resume(self) -> bool:
-        """Go on from the checkpoint of a killed training of this recipe and these messages; False where there is none."""
+        """Go on from the checkpoint of a killed training of the same recipe and messages; False where there is none."""
         file = self.work / CHECKPOINT
         if not file.is_file():
             return False
