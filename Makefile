@@ -32,7 +32,7 @@ test: check  ## Install and pass every check (under 8 minutes on 2 cores).
 	$(BIN)/python -m pytest $(ARGS)
 
 test-slow: check  ## The same with the slow tests.
-	TRIAGE_TEST_EXAMPLES=3000 TEXT_EXAMPLES=3000 $(BIN)/python -m pytest -m 'slow or not slow' $(ARGS)
+	TEST_EXAMPLES=3000 $(BIN)/python -m pytest --timeout 1800 -m 'slow or not slow' $(ARGS)
 
 check: $(VENV)/.dev  ## Format, lint, types, import contracts, corpus.
 	$(BIN)/ruff format --check .

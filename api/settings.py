@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from triage.errors import SettingsError
+from triage.model.encoder import TOKEN_BUDGET
 
 PREFIX: Final = "TRIAGE_"
 # Values of these may hold passwords and never stand in a message.
@@ -44,8 +45,9 @@ class Settings(BaseSettings):
         int, Field(ge=1, le=64, description="同时运行的批次数，宜为核数 / batches run at once; use the core count")
     ] = 2
     batch_tokens: Annotated[
-        int, Field(ge=64, le=65536, description="一批的词元上限（含补齐）/ tokens in one batch, padding included")
-    ] = 512
+        int,
+        Field(ge=64, le=TOKEN_BUDGET, description="一批的词元上限（含补齐）/ tokens in one batch, padding included"),
+    ] = TOKEN_BUDGET
     queue_tokens: Annotated[
         int,
         Field(ge=64, description="排队词元上限，超过返回 429 / tokens that may wait; beyond it the answer is 429"),

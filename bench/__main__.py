@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     engine = Triage.load(options.model)
     texts, lengths = _texts(engine, options.texts or sorted((ROOT / "data" / "corpus").glob("*.jsonl")))
     say.print(
-        f"{len(texts)} messages, {statistics.mean(lengths):.0f} tokens on average, {statistics.median(lengths):.0f} median"
+        f"{len(texts)} messages, tokens: mean {statistics.mean(lengths):.0f}, median {statistics.median(lengths)}"
     )
     result: dict[str, Any] = {
         "made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

@@ -41,4 +41,4 @@ def choose(texts: Sequence[str], lengths: Sequence[int], count: int = COUNT) -> 
 
 def read(paths: Sequence[Path]) -> list[str]:
     """Texts of ``.jsonl`` files."""
-    return [json.loads(line)["text"] for path in paths for line in path.read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line)["text"] for path in paths for line in path.open(encoding="utf-8")]

@@ -20,13 +20,8 @@ def message_operations(tokens: int, layers: int = 12, hidden: int = 384, feed_fo
 
 
 def int8_peak(seconds: float = 1.0) -> float:
-    """Best int8 (u8 × s8 → s32) operations per second of onnxruntime's own matrix product over ``SHAPES``, two at once."""
+    """Best int8 (u8 × s8 → s32) operations per second of onnxruntime's own product over ``SHAPES``, two at once."""
     return max(_rate(_int8_session(k, n), (m, k), np.uint8, 2 * m * k * n, seconds) for m, k, n in SHAPES)
-
-
-def fp32_peak(seconds: float = 1.0) -> float:
-    """The same in fp32."""
-    return max(_rate(_fp32_session(k, n), (m, k), np.float32, 2 * m * k * n, seconds) for m, k, n in SHAPES)
 
 
 def _rate(session: ort.InferenceSession, shape: tuple[int, int], kind: type, work: int, seconds: float) -> float:
@@ -64,8 +59,3 @@ def _session(node: onnx.NodeProto, a: int, c: int, weight: np.ndarray, k: int, n
 def _int8_session(k: int, n: int) -> ort.InferenceSession:
     node = helper.make_node("MatMulInteger", ["a", "b"], ["c"])
     return _session(node, TensorProto.UINT8, TensorProto.INT32, np.ones((k, n), dtype=np.int8), k, n)
-
-
-def _fp32_session(k: int, n: int) -> ort.InferenceSession:
-    node = helper.make_node("MatMul", ["a", "b"], ["c"])
-    return _session(node, TensorProto.FLOAT, TensorProto.FLOAT, np.ones((k, n), dtype=np.float32), k, n)

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -56,24 +57,27 @@ def running(command: Sequence[str], port: int, variables: Mapping[str, str]) -> 
         RuntimeError: it ends or stays silent for a minute; its last words are in the message.
     """
     start = time.perf_counter()
-    process = subprocess.Popen(
-        [sys.executable, *command], env={**os.environ, **variables}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    )
-    try:
-        url = f"http://127.0.0.1:{port}"
-        while not _ready(url):
-            if process.poll() is not None or time.perf_counter() - start > PATIENCE_S:
+    # A file and not a pipe: nobody reads along, and a full pipe would stop the server.
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(
+            [sys.executable, *command], env={**os.environ, **variables}, stdout=subprocess.DEVNULL, stderr=log
+        )
+        try:
+            url = f"http://127.0.0.1:{port}"
+            while not _ready(url):
+                if process.poll() is not None or time.perf_counter() - start > PATIENCE_S:
+                    process.kill()
+                    log.seek(0)
+                    said = log.read().decode(errors="replace")[-2000:]
+                    raise RuntimeError(f"{' '.join(command)} did not get ready: {said}")
+                time.sleep(0.01)
+            yield Server(url, process, time.perf_counter() - start)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=20)
+            if process.poll() is None:
                 process.kill()
-                said = process.communicate()[1].decode(errors="replace")[-2000:]
-                raise RuntimeError(f"{' '.join(command)} did not get ready: {said}")
-            time.sleep(0.01)
-        yield Server(url, process, time.perf_counter() - start)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.communicate(timeout=20)
-        if process.poll() is None:
-            process.kill()
 
 
 def _ready(url: str) -> bool:

@@ -2,11 +2,33 @@
 
 from __future__ import annotations
 
+import os
+import random
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+from triage.engine import Triage
+from triage.taxonomy import Taxonomy
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from training.build import Job
+
 ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_settings_from_outside() -> Iterator[None]:
+    """Whoever runs the tests may have ``TRIAGE_*`` variables of a service of their own; ``serve`` would read them."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.upper().startswith("TRIAGE_")]:
+            patch.delenv(name)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -19,6 +41,12 @@ def data() -> Path:
 def shipped() -> Path:
     """The release that is served."""
     return ROOT / "models" / "current"
+
+
+@pytest.fixture(scope="session")
+def served(shipped: Path) -> Triage:
+    """The shipped release, loaded once as the service loads it."""
+    return Triage.load(shipped, workers=1)
 
 
 @pytest.fixture(scope="session")
@@ -50,3 +78,65 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Path:
     )
     BertModel(config, add_pooling_layer=False).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_network(tiny_base: Path, data: Path) -> PreTrainedModel:
+    """A network on the tiny base, untrained; its last layer is drawn wide enough for logits that differ."""
+    import torch
+
+    from training.network import Heads, load_network
+
+    torch.manual_seed(0)
+    model = load_network(str(tiny_base), Heads.of(Taxonomy.load(data)), 0.0)
+    torch.nn.init.normal_(model.get_submodule("classifier").weight)
+    return model.train(False)
+
+
+@pytest.fixture(scope="session")
+def tiny_graphs(tiny_network: PreTrainedModel, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``fp32.onnx`` and ``int8.onnx`` of the tiny network."""
+    from training.export import export_fp32
+    from training.network import Heads
+    from training.quantize import quantize
+
+    folder = tmp_path_factory.mktemp("tiny-graphs")
+    export_fp32(tiny_network, Heads.of(Taxonomy.load(data)), folder / "fp32.onnx")
+    ids = random.Random(0)
+    windows = [(0, *(ids.randrange(4, tiny_network.config.vocab_size) for _ in range(20)), 2) for _ in range(40)]
+    quantize(folder / "fp32.onnx", folder / "int8.onnx", windows)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_data(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data folder with ten messages of each label in each split."""
+    from training import corpus
+
+    folder = tmp_path_factory.mktemp("tiny-data")
+    shutil.copytree(data, folder, ignore=shutil.ignore_patterns("*.jsonl"), dirs_exist_ok=True)
+    for split, messages in corpus.load_splits(data).items():
+        few = [[m for m in messages if m.label == label][:10] for label in Taxonomy.load(data).ids]
+        corpus.save(folder / "corpus" / f"{split}.jsonl", [m for part in few for m in part])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_job(tiny_base: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Job:
+    """What the tiny release is built from: one epoch of seven steps."""
+    from training.build import Job
+    from training.recipe import Recipe, TrainRecipe
+
+    train = TrainRecipe(epochs=1, batch_size=8, learning_rate=3e-3, head_learning_rate=1e-2, checkpoint_every=2)
+    recipe = Recipe(base=str(tiny_base), max_tokens=64, overlap=16, train=train)
+    root = tmp_path_factory.mktemp("tiny-build")
+    return Job(recipe, tiny_data, "tiny-1", root / "runs" / "tiny-1", root / "models" / "tiny-1", with_hf=True)
+
+
+@pytest.fixture(scope="session")
+def tiny_release(tiny_job: Job) -> Path:
+    """A release built end to end; not to be written to. The same in fp32 lies beside, in ``tiny_job.work / "fp32"``."""
+    from training.build import build
+
+    build(tiny_job)
+    return tiny_job.out

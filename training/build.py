@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
+import random
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,9 +18,11 @@ from training.baseline import measure_baseline
 from training.evaluate import evaluate, load_gold
 from training.finetune import Progress, Reader, finetune
 from training.network import Heads
+from training.quantize import quantize
 from training.recipe import Recipe
 from triage import golden
 from triage.engine import Triage
+from triage.errors import TrainingError
 from triage.model.artifact import CARD, GOLDEN, LEXICON, Calibration, Manifest, Routing, seal
 from triage.model.encoding import Encoding
 from triage.taxonomy import FILE as TAXONOMY_FILE
@@ -27,6 +30,7 @@ from triage.taxonomy import Taxonomy
 from triage.text.normalize import Normalizer
 
 GOLDEN_ROWS = 64
+QUANTIZE_ON = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,7 @@ class Job:
         data: data folder: taxonomy, lexicon, corpus.
         version: name of the release.
         work: folder for checkpoints and intermediate models.
-        out: release folder to write; must not exist.
+        out: release folder to write; what a killed build left there is replaced, a finished release never is.
         also: more labelled files to measure on, for the card.
         with_hf: also write ordinary transformers weights under ``hf/`` of the work folder.
     """
@@ -65,8 +69,13 @@ def build(
         progress: called after every training step.
 
     Raises:
-        TrainingError, CorpusError: the recipe, the base or the data is wrong.
+        TrainingError, CorpusError: the recipe, the base or the data is wrong, or the release is there already.
     """
+    if (job.out / CARD).exists():
+        raise TrainingError(
+            f"{job.out} 已有版本 {job.version}，不会覆盖；请换一个版本名",
+            f"{job.out} already holds release {job.version} and is not overwritten; choose another version name",
+        )
     taxonomy = Taxonomy.load(job.data)
     splits = corpus.load_splits(job.data)
     encoding, pad = load_encoding(job.recipe)
@@ -94,13 +103,21 @@ def lay_out(job: Job, model: PreTrainedModel, encoding: Encoding, taxonomy: Taxo
     shutil.rmtree(job.out, ignore_errors=True)
     (job.out / LEXICON).mkdir(parents=True)
     export.export_fp32(model, Heads.of(taxonomy), job.work / "fp32.onnx")
-    export.quantize(job.work / "fp32.onnx", job.out / "model.onnx")
+    quantize(job.work / "fp32.onnx", job.out / "model.onnx", sample_windows(job, encoding))
     encoding.tokenizer.save(str(job.out / "tokenizer.json"), pretty=False)
     shutil.copy(job.data / TAXONOMY_FILE, job.out / TAXONOMY_FILE)
     for file in sorted((job.data / LEXICON).iterdir()):
         shutil.copy(file, job.out / LEXICON / file.name)
     if job.with_hf:
-        export.export_hf(model, encoding, job.work / "hf")
+        export.export_hf(model, job.recipe.base, job.recipe.max_tokens, job.work / "hf")
+
+
+def sample_windows(job: Job, encoding: Encoding) -> list[tuple[int, ...]]:
+    """First windows of some training messages, to measure activations on."""
+    messages = corpus.load(job.data / "corpus" / "train.jsonl")
+    chosen = random.Random(job.recipe.seed).sample(messages, min(QUANTIZE_ON, len(messages)))
+    normalizer = Normalizer.load(job.data / LEXICON)
+    return [windows[0].ids for windows in encoding.windows([normalizer(message.text) for message in chosen])]
 
 
 def calibrated(job: Job, splits: Mapping[str, list[corpus.Message]]) -> Manifest:
@@ -122,7 +139,7 @@ def calibrated(job: Job, splits: Mapping[str, list[corpus.Message]]) -> Manifest
     seal(job.out, blank)
     engine = Triage.load(job.out)
     raw = calibrate.raw_outputs(engine, splits["calibration"])
-    calibration = calibrate.calibrate(raw, engine.taxonomy)
+    calibration = calibrate.calibrate(raw, engine.taxonomy, job.recipe.label_bias)
     routing = calibrate.route_thresholds(raw, calibration, engine.taxonomy, job.recipe.route)
     return replace(blank, calibration=calibration, routing=routing)
 

@@ -5,7 +5,7 @@ All of it on a split of its own, through the exported int8 graph that will serve
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,8 +42,13 @@ class Raw:
 
 
 def raw_outputs(engine: Triage, messages: Sequence[Message]) -> Raw:
-    """Logits of messages through the exported graph, windows merged as in serving, beside the truth."""
+    """Logits of messages through the exported graph, windows merged as in serving, beside the truth.
+
+    Messages that hold nothing to read are left out: no model is asked about them.
+    """
     prepared = engine.prepare([m.text for m in messages])
+    messages = [message for message, item in zip(messages, prepared, strict=True) if item.windows]
+    prepared = [item for item in prepared if item.windows]
     logits = iter(engine.infer([window for item in prepared for window in item.windows]))
     rows = [merged(item.windows, [next(logits) for _ in item.windows]) for item in prepared]
     ids, report_ids = engine.taxonomy.ids, engine.taxonomy.dispatch_ids
@@ -55,16 +60,22 @@ def raw_outputs(engine: Triage, messages: Sequence[Message]) -> Raw:
     )
 
 
-def calibrate(raw: Raw, taxonomy: Taxonomy) -> Calibration:
-    """Temperature and one bias a label by maximum likelihood; thresholds for secondary labels and urgency by F1."""
+def calibrate(raw: Raw, taxonomy: Taxonomy, label_bias: bool = False) -> Calibration:
+    """Temperature by maximum likelihood; thresholds for secondary labels and urgency by F1.
+
+    Args:
+        raw: the calibration split.
+        taxonomy: decides the outputs.
+        label_bias: fit a bias for each label too.
+    """
     heads = Heads.of(taxonomy)
     labels = raw.outputs[:, : heads.labels].astype(np.float64)
 
     def cost(parameters: NDArray[np.float64]) -> float:
-        scaled = labels / np.exp(parameters[0]) + parameters[1:]
+        scaled = labels / np.exp(parameters[0]) + (parameters[1:] if label_bias else 0)
         scaled -= scaled.max(axis=1, keepdims=True)
         chosen = scaled[np.arange(len(labels)), raw.label]
-        # A little pull towards no bias: few messages decide each label's.
+        # A little pull towards no bias: few messages decide each label's; without biases it keeps them at nought.
         return float(np.mean(np.log(np.exp(scaled).sum(axis=1)) - chosen) + 0.01 * np.square(parameters[1:]).sum())
 
     best = minimize(cost, np.zeros(heads.labels + 1), method="L-BFGS-B").x
@@ -142,8 +153,3 @@ def _smallest_safe(confidence: NDArray[np.float64], wrong: NDArray[np.bool_], re
             break
         found = round(float(threshold), 4)
     return found
-
-
-def summary(calibration: Calibration, routing: Routing) -> Mapping[str, object]:
-    """What was chosen, for the log."""
-    return {"temperature": round(calibration.temperature, 3), "auto": dict(routing.auto), "bias": calibration.bias}

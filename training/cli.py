@@ -38,7 +38,10 @@ def register(app: typer.Typer) -> None:
 
 @contextmanager
 def _stages() -> Iterator[tuple[Callable[[str], None], Callable[[int, int, float], None]]]:
-    """A progress bar: one function names the stage, the other moves the bar of a long one."""
+    """A progress bar: one function names the stage, the other moves the bar of a long one.
+
+    Where nobody watches (a log file), a line for each stage and for each twentieth of a long one.
+    """
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -46,14 +49,18 @@ def _stages() -> Iterator[tuple[Callable[[str], None], Callable[[int, int, float
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console) as bar:
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("…", total=None)
 
         def step(name: str) -> None:
             bar.update(task, description=name, total=None, completed=0)
+            if bar.disable:
+                console.print(name)
 
         def move(done: int, total: int, loss: float) -> None:
             bar.update(task, total=total, completed=done, description=f"train  loss {loss:.3f}")
+            if bar.disable and done * 20 // total > (done - 1) * 20 // total:
+                console.print(f"train {done}/{total}  loss {loss:.3f}")
 
         yield step, move
 

@@ -77,7 +77,9 @@ def load(path: Path) -> list[Message]:
         CorpusError: a row is not JSON or lacks a field; the message names the file and the row.
     """
     messages = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
+        if not line:
+            continue
         try:
             row = json.loads(line)
             messages.append(Message(**{**row, "secondary": tuple(row["secondary"])}))
@@ -191,7 +193,7 @@ def _personal(messages: Sequence[Message], folder: Path) -> Iterator[Finding]:
 def near_duplicates(texts: Sequence[str], threshold: float = NEAR_DUPLICATE) -> list[tuple[int, int, float]]:
     """Pairs of texts alike in wording: (first index, second index, cosine), each pair once.
 
-    Method: cosine of TF-IDF over character 2–4-grams within word boundaries, by exact radius search.
+    Method: cosine of TF-IDF over character 2–4-grams by exact radius search.
     """
     if len(texts) < 2:
         return []

@@ -34,7 +34,9 @@ def load_gold(path: Path) -> list[Gold]:
         CorpusError: a row lacks a field.
     """
     found = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), 1):
+        if not line.strip():
+            continue
         try:
             row = json.loads(line)
             secondary = tuple(row["secondary"]) if "secondary" in row else None
@@ -62,8 +64,8 @@ def measure(gold: Sequence[Gold], said: Sequence[Decision], ids: Sequence[str]) 
         ids: label ids in taxonomy order; labels absent from the truth are left out of the means.
 
     Returns:
-        n, accuracy, macro_f1, f1 by label, calibration_error, auto_share, auto_error, confusion (rows: truth), and
-        where the truth has them: fraud_recall, fraud_found_or_reviewed, fraud_false_alarm, urgency_accuracy,
+        n, accuracy, macro_f1, f1 by label, calibration_error, auto_share, confusion (rows: truth), and where
+        there are any: auto_error, fraud_recall, fraud_found_or_reviewed, fraud_false_alarm, urgency_accuracy,
         emergency_recall, secondary_f1, accuracy_by_register.
     """
     truth, label = [g.label for g in gold], [d.label for d in said]
@@ -78,9 +80,10 @@ def measure(gold: Sequence[Gold], said: Sequence[Decision], ids: Sequence[str]) 
         "f1": dict(zip(present, map(float, f1), strict=True)),
         "calibration_error": calibration_error(np.array([d.confidence for d in said]), right),
         "auto_share": float(auto.mean()),
-        "auto_error": float((auto & ~right).sum() / max(1, auto.sum())),
         "confusion": confusion_matrix(truth, label, labels=list(ids)).tolist(),
     }
+    if auto.any():
+        result["auto_error"] = float((~right)[auto].mean())
     result.update(_fraud(truth, said))
     result.update(_urgency(gold, said))
     result.update(_secondary(gold, said))

@@ -1,4 +1,4 @@
-"""From a trained network to the graph that is served: ONNX, fused, int8 weights per channel."""
+"""From a trained network to a fused fp32 ONNX graph, and to ordinary transformers weights."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ import warnings
 from pathlib import Path
 
 import torch
-from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.transformers.fusion_options import FusionOptions
 from onnxruntime.transformers.optimizer import optimize_model
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, PreTrainedModel
 
 from training.network import ExportedNetwork, Heads
-from triage.model.encoding import Encoding
 
 OPSET = 17
 
@@ -50,43 +48,24 @@ def export_fp32(model: PreTrainedModel, heads: Heads, target: Path) -> None:
                 dynamo=False,
             )
             config = model.config
+            fusions = FusionOptions("bert")
+            # Whole, the embedding could only be quantized by one step for all its rows.
+            fusions.enable_embed_layer_norm = False
             fused = optimize_model(
                 str(plain),
                 model_type="bert",
                 num_heads=config.num_attention_heads,
                 hidden_size=config.hidden_size,
-                optimization_options=FusionOptions("bert"),
+                optimization_options=fusions,
                 opt_level=0,
             )
             fused.save_model_to_file(str(target))
 
 
-def quantize(source: Path, target: Path) -> None:
-    """Quantize the weights of a fused fp32 graph to int8 per channel; activations are quantized as they come."""
-    with warnings.catch_warnings(), _quiet():
-        warnings.simplefilter("ignore")
-        quantize_dynamic(
-            str(source),
-            str(target),
-            per_channel=True,
-            weight_type=QuantType.QInt8,
-            extra_options={"DefaultTensorType": 1},  # onnx.TensorProto.FLOAT: fused outputs carry no type of their own
-        )
-
-
-def export_hf(model: PreTrainedModel, encoding: Encoding, target: Path) -> None:
+def export_hf(model: PreTrainedModel, base: str, max_tokens: int, target: Path) -> None:
     """Write ordinary transformers weights: ``AutoModelForTokenClassification`` whose token logits average to ours."""
     model.save_pretrained(target)
-    PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
-        tokenizer_object=encoding.tokenizer,
-        pad_token="<pad>",
-        unk_token="<unk>",
-        bos_token="<s>",
-        eos_token="</s>",
-        cls_token="<s>",
-        sep_token="</s>",
-        model_max_length=encoding.max_tokens,
-    ).save_pretrained(target)
+    AutoTokenizer.from_pretrained(base, model_max_length=max_tokens).save_pretrained(target)
 
 
 @contextlib.contextmanager

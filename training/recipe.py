@@ -93,12 +93,15 @@ class Recipe(_Part):
         seed: of every random choice.
         max_tokens: longest window, at most what the encoder's positions hold.
         overlap: tokens that neighbouring windows share.
+        label_bias: calibrate by a bias for each label beside the temperature; right only where labels are as frequent
+            in the calibration split as in the live mail, since it moves the label itself.
     """
 
     base: str = "models/base"
     seed: int = 1
     max_tokens: Annotated[int, Field(ge=8)] = 256
     overlap: Annotated[int, Field(ge=0)] = 64
+    label_bias: bool = False
     train: TrainRecipe = TrainRecipe()
     augment: AugmentRecipe = AugmentRecipe()
     route: RouteRecipe = RouteRecipe()

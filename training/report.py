@@ -9,6 +9,8 @@ from triage.model.artifact import Manifest
 from triage.taxonomy import Taxonomy
 
 Row = Sequence[object]
+# The base that `triage base` builds.
+OWN = "models/base"
 
 
 def table(head: Row, rows: Sequence[Row]) -> str:
@@ -54,7 +56,8 @@ def card(manifest: Manifest, taxonomy: Taxonomy) -> str:
         "## Figures",
         "Measured through `triage.Triage` on this folder (int8), as `triage evaluate` prints them. `validation` and "
         "`test` are splits of the project's corpus by author: no voice of theirs was trained on. The other sets are "
-        "not in the repository and were trained on by nothing.",
+        "not in the repository; no message of theirs was trained on, and the corpus card (`data/README.md`) says which "
+        "were looked at.",
         table(
             ["", *sets],
             [[name, *(metrics[s].get(key, "–") for s in sets)] for key, name in FIGURES],
@@ -76,11 +79,13 @@ def _what(manifest: Manifest, taxonomy: Taxonomy) -> str:
     training = manifest.training
     recipe: Mapping[str, Any] = training.get("recipe", {})
     messages: Mapping[str, int] = training.get("messages", {})
+    base = str(recipe.get("base"))
+    origin = " (intfloat/multilingual-e5-small, MIT, cut to the Chinese vocabulary; see NOTICE)" if base == OWN else ""
     counts = ", ".join(f"{name} {count}" for name, count in messages.items())
     names = "、".join(f"`{label.id}` {label.name}" for label in taxonomy.labels)
     return (
         f"Sorts the tips of a Chinese city: {names}; secondary labels, urgency and evidence beside. Base: "
-        f"`{recipe.get('base')}` (intfloat/multilingual-e5-small, MIT, cut to the Chinese vocabulary; see NOTICE), "
+        f"`{base}`{origin}, "
         f"fine-tuned on messages written for this project ({counts}; corpus sha256 "
         f"`{str(training.get('corpus_sha256'))[:12]}`), exported to ONNX with int8 weights per channel. Made "
         f"{training.get('created')} by `triage train`; the whole recipe is in `manifest.json`."
@@ -115,6 +120,7 @@ def _comparisons(metrics: Mapping[str, Any], sets: Sequence[str]) -> list[str]:
 
 def _decisions(manifest: Manifest, taxonomy: Taxonomy) -> str:
     calibration, routing = manifest.calibration, manifest.routing
+    bias = " and a bias by label" if any(calibration.bias) else ""
     rows = [
         [
             label.id,
@@ -126,7 +132,7 @@ def _decisions(manifest: Manifest, taxonomy: Taxonomy) -> str:
     ]
     return (
         "## From scores to decisions\n\n"
-        f"Calibrated on the calibration split by temperature ({calibration.temperature:.3f}) and a bias by label. A "
+        f"Calibrated on the calibration split by temperature ({calibration.temperature:.3f}{bias}). A "
         f"message is dispatched without an officer from the confidence below on, chosen so that the error among such "
         f"messages of the calibration split's kind stays under {routing.alpha:.0%} with probability "
         f"{1 - routing.delta:.0%} (Clopper–Pearson bound by label, fixed-sequence testing); the two best scores must "
@@ -142,6 +148,6 @@ def _limits() -> str:
         "## Limits\n\n"
         "The guarantee on `auto` holds for messages like the calibration split's; on another city's it must be "
         "measured again. The corpus was written by few hands, however many voices they took on. Long letters that "
-        "mention danger in passing are the hardest. int8 arithmetic differs between processors: run `triage check` on the "
-        "machine that will serve. Not for deciding about persons: it sorts messages for people who decide."
+        "mention danger in passing are the hardest. int8 arithmetic differs between processors: run `triage check` on "
+        "the machine that will serve. Not for deciding about persons: it sorts messages for people who decide."
     )

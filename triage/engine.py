@@ -22,9 +22,11 @@ from triage.text.entities import EntityFinder
 from triage.text.normalize import Normalized, Normalizer
 from triage.text.segment import Segmenter
 
-# A text whose known tokens or Chinese characters are fewer than this share is unlike anything that was learnt.
+# A text whose known tokens or Chinese characters are fewer than this share, or whose kana are more, is unlike anything
+# that was learnt.
 MIN_KNOWN = 0.6
 MIN_HAN = 0.25
+MAX_KANA = 0.15
 DEFAULT_WORKERS = 2
 
 
@@ -90,7 +92,7 @@ class Triage:
         self._encoding = encoding
         self._encoder = encoder
         self._rules = tuple(rules)
-        self._workers = workers
+        self._pool = ThreadPoolExecutor(workers, "encoder") if workers > 1 else None
 
     @classmethod
     def load(cls, folder: Path | str, workers: int = DEFAULT_WORKERS, threads: int = 1) -> Triage:
@@ -154,9 +156,8 @@ class Triage:
             for index, logits in zip(batch, self._encoder.run([windows[i].ids for i in batch]), strict=True):
                 found[index] = logits
 
-        if self._workers > 1 and len(batches) > 1:
-            with ThreadPoolExecutor(self._workers) as pool:
-                list(pool.map(work, batches))
+        if self._pool and len(batches) > 1:
+            list(self._pool.map(work, batches))
         else:
             for batch in batches:
                 work(batch)
@@ -258,7 +259,7 @@ def merged(windows: Sequence[Window], logits: Sequence[Logits]) -> NDArray[np.fl
 
 def _blank(message: Normalized) -> str:
     """Why a message holds nothing to read, or an empty string."""
-    if not message.raw.strip():
+    if not message.text:
         return "empty"
     return "" if any(c.isalnum() for c in _without_media(message.text)) else "media_only"
 
@@ -273,7 +274,9 @@ def _without_media(text: str) -> str:
 
 
 def _foreign(text: str) -> bool:
-    """Whether letters other than Chinese make up most of the text."""
+    """Whether letters other than Chinese make up most of the text, or kana so many that it is Japanese."""
     letters = [c for c in text if c.isalpha()]
     han = sum("\u3400" <= c <= "\u9fff" or c >= "\U00020000" for c in letters)
-    return bool(letters) and han / len(letters) < MIN_HAN
+    # Shop names write の for 的.
+    kana = sum("\u3041" <= c <= "\u30ff" and c != "の" for c in letters)
+    return bool(letters) and (han < MIN_HAN * len(letters) or kana > MAX_KANA * len(letters))

@@ -54,10 +54,14 @@ def evidence(
             share[start:end] += weight / (end - start)
     total = np.concatenate([[0.0], np.cumsum(share)])
     found = []
+    done = 0
     for start, end, word in words:
         if any(c.isalnum() for c in word):
             raw_start, raw_end = message.raw_span(start, end)
-            found.append((float(total[raw_end] - total[raw_start]), raw_start, raw_end))
+            # One raw character may have become several words (㍿ → 株式会社); it counts for the first.
+            raw_start, done = max(raw_start, done), raw_end
+            if raw_start < raw_end:
+                found.append((float(total[raw_end] - total[raw_start]), raw_start, raw_end))
     positive = sum(weight for weight, _, _ in found if weight > 0)
     if positive <= 0:
         return ()

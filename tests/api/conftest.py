@@ -15,9 +15,10 @@ from triage.cases import keys
 from triage.cases.store import Store
 from triage.testing import KeywordEngine
 
+# TEST_EXAMPLES=3000, as `make test-slow` sets it, for a longer search.
 settings.register_profile(
     "api",
-    max_examples=3000 if os.environ.get("TRIAGE_SLOW") == "1" else 300,
+    max_examples=int(os.environ.get("TEST_EXAMPLES", "200")),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import re
 import shlex
 import signal
@@ -37,8 +36,6 @@ sys.exit(run(settings, lambda line: print(line, flush=True), KeywordEngine(secon
 
 @pytest.fixture
 def runner(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> CliRunner:
-    for name in [name for name in os.environ if name.startswith("TRIAGE_")]:
-        monkeypatch.delenv(name)
     monkeypatch.setenv("TRIAGE_DATA_DIR", str(tmp_path))
     return CliRunner()
 

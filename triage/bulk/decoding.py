@@ -71,8 +71,8 @@ def text_lines(file: io.BufferedReader, encoding: str, newline: str) -> Generato
         FileUnreadable: a line is longer than ``MAX_LINE``.
     """
     stream = io.TextIOWrapper(file, encoding=encoding, errors="surrogateescape", newline=newline)
+    number = 0
     try:
-        number = 0
         while line := stream.readline(MAX_LINE):
             number += 1
             if len(line) == MAX_LINE:
@@ -81,5 +81,10 @@ def text_lines(file: io.BufferedReader, encoding: str, newline: str) -> Generato
                     f"line {number} is longer than {MAX_LINE} characters",
                 )
             yield line
+    except UnicodeDecodeError:  # UTF-16 knows no surrogateescape for a broken pair
+        raise FileUnreadable(
+            f"第 {number + 1} 行附近的编码损坏，请以 UTF-8 另存",
+            f"the encoding is damaged near line {number + 1}; save the file as UTF-8",
+        ) from None
     finally:
         stream.detach()

@@ -60,10 +60,15 @@ class Places:
     def errors(self) -> Path:
         return self._beside(".errors.jsonl")
 
-    def clear(self) -> None:
-        """Delete what an unfinished run left; the journal goes last."""
-        for path in (self.part, self.errors_part, self.converted, self.journal):
+    def clear_rows(self) -> None:
+        """Delete the rows that an unfinished run left."""
+        for path in (self.part, self.errors_part, self.converted):
             path.unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        """Delete what a run left; the journal goes last."""
+        self.clear_rows()
+        self.journal.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,13 +141,16 @@ class Journal:
 
 
 @contextmanager
-def open_journal(places: Places, header: Mapping[str, Any], overwrite: bool) -> Iterator[Journal]:
+def open_journal(
+    places: Places, header: Mapping[str, Any], overwrite: bool, restart: bool = False
+) -> Iterator[Journal]:
     """Go on from an earlier run of the same header, or begin.
 
     Args:
         places: where the files lie.
         header: ``input``, ``model`` and ``options``; JSON values.
         overwrite: whether a finished target may be replaced.
+        restart: forget what an unfinished run left, once it is sure that none is at work.
 
     Raises:
         InputError: the target exists, another run is at work, or what is there belongs to another run.
@@ -150,9 +158,13 @@ def open_journal(places: Places, header: Mapping[str, Any], overwrite: bool) -> 
     header = json.loads(json.dumps({"format": FORMAT, **header}))
     if not places.journal.exists():
         _refuse_existing(places, State(), overwrite)
-        _refuse_foreign(places)
+        if not restart:
+            _refuse_foreign(places)
     with places.journal.open("ab+") as file:
         _lock(file, places)
+        if restart:
+            places.clear_rows()
+            file.truncate(0)
         file.seek(0)
         found, state, end = _read(file)
         if found is not None:

@@ -120,12 +120,10 @@ def classify_file(
     places = Places(target)
     suffix = output_format(target)
     _check_places(source, places)
-    if restart:
-        places.clear()
     began, before = time.monotonic(), _stat(source)
     with open_input(source, options) as rows:
         header = _header(engine, source, options, rows)
-        with open_journal(places, header, overwrite) as journal:
+        with open_journal(places, header, overwrite, restart) as journal:
             resumed_at = journal.state.rows
             if not journal.state.done:
                 _work(engine, rows, journal, places, chunk, progress or (lambda _: None))

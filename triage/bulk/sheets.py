@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import openpyxl
 
@@ -47,7 +47,8 @@ def open_sheet(path: Path) -> Iterator[Sheet]:
     """Open the first sheet for one pass.
 
     Raises:
-        FileUnreadable: the file is no workbook, is damaged, or unpacks to more than the limits.
+        FileUnreadable: the file is no workbook, is damaged, unpacks to more than the limits, or another sheet holds
+            rows too, which would be lost.
     """
     check_archive(path)
     try:
@@ -60,7 +61,13 @@ def open_sheet(path: Path) -> Iterator[Sheet]:
     try:
         if not book.worksheets:
             raise FileUnreadable(f"{path.name} 中没有工作表", f"{path.name} has no sheet")
-        sheet = book.worksheets[0]
+        sheet, *others = book.worksheets
+        for other in others:
+            if _holds_rows(other):
+                raise FileUnreadable(
+                    f"{path.name} 有不止一张表有内容，请把要研判的表单独另存",
+                    f"more than one sheet of {path.name} holds rows; save the one to classify as a file of its own",
+                )
         total = max(1, min(sheet.max_row or 1, MAX_SHEET_ROWS))
         # The sheet's own word on its size may be wrong by millions of empty cells.
         sheet.reset_dimensions()
@@ -68,6 +75,13 @@ def open_sheet(path: Path) -> Iterator[Sheet]:
         yield Sheet(_values(sheet.iter_rows(values_only=True), path, at), lambda: min(1.0, at[0] / total))
     finally:
         book.close()
+
+
+def _holds_rows(sheet: Any) -> bool:
+    """Whether a cell of the first thousand rows is filled."""
+    sheet.reset_dimensions()
+    rows = sheet.iter_rows(max_row=1000, values_only=True)
+    return any(value not in (None, "") for row in rows for value in row)
 
 
 def _values(rows: Iterator[Sequence[object]], path: Path, at: list[int]) -> Iterator[Sequence[object]]:

@@ -73,6 +73,8 @@ class Encoder:
         options.inter_op_num_threads = 1
         # A spinning pool takes the processor from the web server's own thread between two runs.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # The file holds every fusion that helps; onnxruntime would undo one of them.
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
         options.log_severity_level = 3
         try:
             self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

@@ -1,7 +1,8 @@
 """Normalized text to token ids: the only copy, used by training, evaluation, export and serving.
 
 Before tokenizing, what carries no meaning of its own is made canonical: a link becomes ``网址``, a long number
-``号码``, runs of one repeated sign shrink, Latin letters are upper-cased (the vocabulary holds APP whole, no ``app``).
+``号码``, runs of one repeated sign or Chinese character shrink, Latin letters are upper-cased (the vocabulary holds APP
+whole, no ``app``).
 That keeps the model from learning hosts and numbers by heart and shortens what it must read.
 """
 
@@ -17,7 +18,8 @@ from tokenizers import Tokenizer
 from triage.errors import ReleaseCorrupt
 from triage.text.normalize import Normalized
 
-# One alternation, each branch linear: links with a scheme or a bare host, long numbers, runs of one sign.
+# One alternation, each branch linear: links with a scheme or a bare host, long numbers, runs of one sign. Under the
+# ASCII flag a Chinese character is a sign too: 哈哈哈哈哈 shrinks as ！！！！！ does.
 _CANONICAL = re.compile(
     r"(?P<link>(?:https?://|www\.)[!-~]+|(?<![A-Za-z0-9@.-])(?:[A-Za-z0-9-]{1,63}\.){1,4}[A-Za-z]{2,10}(?![A-Za-z0-9])"
     r"(?:[/?][!-~]*)?)"
@@ -63,7 +65,7 @@ class Window:
 
 
 def canonical(text: str) -> ModelText:
-    """Make links, long numbers, runs of signs and letter case canonical. Linear in the length."""
+    """Make links, long numbers, runs and letter case canonical. Linear in the length."""
     parts: list[str] = []
     starts: list[int] = []
     ends: list[int] = []
@@ -108,7 +110,8 @@ class Encoding:
         self.max_tokens = max_tokens
         self.overlap = overlap
         self.opening, self.closing = tokenizer.encode("").ids
-        self.unknown = tokenizer.token_to_id("<unk>") if tokenizer.token_to_id("<unk>") is not None else -1
+        known = (tokenizer.token_to_id(name) for name in ("<unk>", "[UNK]"))
+        self.unknown = next((number for number in known if number is not None), -1)
 
     @classmethod
     def load(cls, path: Path, max_tokens: int = 256, overlap: int = 64) -> Encoding:

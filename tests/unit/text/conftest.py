@@ -12,10 +12,10 @@ from triage.text import EntityFinder, Normalizer, Segmenter
 
 LEXICON = Path(__file__).parents[3] / "data" / "lexicon"
 
-# TEXT_EXAMPLES=3000 for a longer search; the same examples every time.
+# TEST_EXAMPLES=3000, as `make test-slow` sets it, for a longer search; the same examples every time.
 settings.register_profile(
     "text",
-    max_examples=int(os.environ.get("TEXT_EXAMPLES", "1000")),
+    max_examples=int(os.environ.get("TEST_EXAMPLES", "300")),
     derandomize=True,
     database=None,
     deadline=None,

@@ -57,3 +57,11 @@ def test_a_label_that_is_never_sure_is_never_dispatched(data: Path) -> None:
     taxonomy = Taxonomy.load(data)
     routing = calibrate.route_thresholds(noise, calibrate.calibrate(noise, taxonomy), taxonomy, RouteRecipe())
     assert set(routing.auto.values()) == {calibrate.NEVER}
+
+
+def test_a_bias_is_fitted_only_where_asked(data: Path) -> None:
+    seen = raw(1.0)
+    seen.outputs[:, 4] -= 1.0
+    assert not any(calibrate.calibrate(seen, Taxonomy.load(data)).bias)
+    bias = calibrate.calibrate(seen, Taxonomy.load(data), label_bias=True).bias
+    assert bias[4] - np.mean(bias[:4]) == pytest.approx(1.0, abs=0.25)

@@ -26,7 +26,10 @@ def recipe(base: Path, **train: object) -> Recipe:
 
 @pytest.fixture(scope="module")
 def messages(data: Path) -> list[corpus.Message]:
-    return corpus.load(data / "corpus" / "validation.jsonl")[:48]
+    """As many of each of three labels, so that there is something to learn in a few steps."""
+    rows = corpus.load(data / "corpus" / "validation.jsonl")
+    parts = [[row for row in rows if row.label == label][:16] for label in ("traffic", "fire_hazard", "other")]
+    return [row for part in parts for row in part]
 
 
 def train(data: Path, messages: list[corpus.Message], knobs: Recipe, work: Path, stop: int = 0) -> list[float]:

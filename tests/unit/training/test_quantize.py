@@ -1,0 +1,63 @@
+"""int8 stays near fp32 where activations have outliers, and never depends on the batch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from training.quantize import Range, best_product, quantize_product
+from triage.model.encoder import Encoder
+
+
+def seen(rows: np.ndarray) -> Range:
+    return Range(rows.min(axis=0), rows.max(axis=0), rows)
+
+
+def rounding_error(rows: np.ndarray, weight: np.ndarray, strength: float | None) -> float:
+    product = best_product(seen(rows), weight) if strength is None else quantize_product(seen(rows), weight, strength)
+    steps = np.clip(np.rint(rows * product.smooth / product.scale) + product.zero, 0, 255) - product.zero
+    found = (steps * product.scale) @ (product.weight * product.weight_scale)
+    return float(np.abs(found - rows @ weight).mean() / np.abs(rows @ weight).mean())
+
+
+@pytest.fixture
+def outliers() -> tuple[np.ndarray, np.ndarray]:
+    """Rows of which one channel is a hundred times the others, as in every BERT; and a weight."""
+    random = np.random.default_rng(0)
+    rows = random.normal(size=(256, 64)).astype(np.float32)
+    rows[:, 7] *= 100
+    return rows, random.normal(size=(64, 48)).astype(np.float32) / 8
+
+
+def test_smoothing_takes_outliers_out_of_the_way(outliers: tuple[np.ndarray, np.ndarray]) -> None:
+    assert rounding_error(*outliers, None) < rounding_error(*outliers, 0.0) / 3
+
+
+def test_without_outliers_eight_bits_are_enough() -> None:
+    random = np.random.default_rng(1)
+    assert rounding_error(random.random((64, 32), np.float32), random.random((32, 16), np.float32), None) < 0.01
+
+
+def test_a_dead_channel_does_no_harm() -> None:
+    rows = np.ones((8, 4), np.float32)
+    rows[:, 2] = 0
+    assert rounding_error(rows, np.eye(4, dtype=np.float32), None) < 0.01
+
+
+def test_every_product_but_the_last_is_int8(tiny_graphs: Path) -> None:
+    nodes = onnx.load(tiny_graphs / "int8.onnx").graph.node
+    kinds = [node.op_type for node in nodes]
+    assert kinds.count("MatMul") == 1
+    assert kinds.count("MatMulIntegerToFloat") == 2 * 6
+    assert kinds.count("MultiHeadAttention") == 2
+
+
+def test_an_answer_does_not_depend_on_the_batch(tiny_graphs: Path) -> None:
+    encoder = Encoder(tiny_graphs / "int8.onnx")
+    windows = [(0, *range(4, 4 + length), 2) for length in (3, 40, 9, 71)]
+    together = encoder.run(windows)
+    for window, logits in zip(windows, together, strict=True):
+        np.testing.assert_allclose(encoder.run([window])[0].outputs, logits.outputs, atol=1e-4)

@@ -1,0 +1,254 @@
+"""From a fused fp32 graph to int8 with fixed activation ranges: an answer never depends on who shares the batch.
+
+Method: SmoothQuant (Xiao et al. 2022, arXiv:2211.10438). A channel of an activation that is large everywhere is divided
+by a factor which its row of the weight is multiplied with; what is left fits into eight bits. The strength is chosen
+for each product by the error it leaves on real messages, as AWQ does (Lin et al. 2023, arXiv:2306.00978). Weights are
+int8 by output channel; activations uint8 with a range measured beforehand; word embeddings int8 by row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from numpy.typing import NDArray
+from onnx import NodeProto, TensorProto, helper, numpy_helper
+
+MICROSOFT = "com.microsoft"
+STRENGTHS = (0.0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+# Rows of each activation that are kept to choose the strength by.
+SAMPLE_ROWS = 1024
+_SMALL = 1e-5
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """What an activation was seen to hold.
+
+    Attributes:
+        low: [channels] smallest value.
+        high: [channels] largest value.
+        rows: [rows, channels] some of its rows.
+    """
+
+    low: Floats
+    high: Floats
+    rows: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """One matrix product, quantized.
+
+    Attributes:
+        smooth: [channels] the activation is multiplied by it.
+        scale, zero: of the smoothed activation, uint8.
+        weight: [channels, outputs] int8.
+        weight_scale: [outputs].
+    """
+
+    smooth: Floats
+    scale: np.float32
+    zero: np.uint8
+    weight: NDArray[np.int8]
+    weight_scale: Floats
+
+
+def quantize(source: Path, target: Path, windows: Iterable[Sequence[int]]) -> None:
+    """Quantize a graph that ``training.export.export_fp32`` wrote.
+
+    Args:
+        source: the fp32 graph.
+        target: file to write.
+        windows: ids of some hundred messages like those that will be read; their activations set the ranges.
+    """
+    model = onnx.load(source)
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    nodes = [node for node in model.graph.node if _is_product(node, weights)]
+    ranges = _measure(model, sorted({node.input[0] for node in nodes}), windows)
+    editor = _Editor(model)
+    for node in nodes:
+        weight = numpy_helper.to_array(weights[node.input[1]])
+        editor.replace_product(node, best_product(ranges[node.input[0]], weight))
+    editor.replace_word_embedding()
+    editor.split_norms()
+    editor.save(target)
+
+
+def best_product(seen: Range, weight: Floats) -> Product:
+    """Of the products that the strengths give, the one whose results on the seen rows are nearest to the exact ones."""
+    exact = seen.rows @ weight
+
+    def error(product: Product) -> float:
+        steps = np.clip(np.rint(seen.rows * product.smooth / product.scale) + product.zero, 0, 255) - product.zero
+        found = (steps * product.scale) @ (product.weight * product.weight_scale)
+        return float(np.square(found - exact).mean())
+
+    return min((quantize_product(seen, weight, strength) for strength in STRENGTHS), key=error)
+
+
+def quantize_product(seen: Range, weight: Floats, strength: float) -> Product:
+    """Smooth by ``strength`` in [0, 1] (0: not at all; 1: wholly into the weight) and round."""
+    largest = np.maximum(np.maximum(np.abs(seen.low), np.abs(seen.high)), _SMALL)
+    factor = largest**strength / np.maximum(np.abs(weight).max(axis=1), _SMALL) ** (1 - strength)
+    factor = factor / np.exp(np.log(factor).mean()) if strength else np.ones_like(largest)
+    smooth = (1 / factor).astype(np.float32)
+    low, high = min(0.0, float((seen.low * smooth).min())), max(0.0, float((seen.high * smooth).max()))
+    scale = np.float32(max(high - low, _SMALL) / 255)
+    smoothed = weight * factor[:, None]
+    weight_scale = (np.maximum(np.abs(smoothed).max(axis=0), _SMALL) / 127).astype(np.float32)
+    return Product(
+        smooth,
+        scale,
+        np.uint8(np.clip(np.rint(-low / scale), 0, 255)),
+        np.rint(smoothed / weight_scale).astype(np.int8),
+        weight_scale,
+    )
+
+
+def _is_product(node: NodeProto, weights: dict[str, TensorProto]) -> bool:
+    """Products with a constant matrix; the narrow last layer stays exact."""
+    if node.op_type not in ("MatMul", "Attention") or node.input[1] not in weights:
+        return False
+    return int(weights[node.input[1]].dims[-1]) >= 32
+
+
+def _measure(model: onnx.ModelProto, names: Sequence[str], windows: Iterable[Sequence[int]]) -> dict[str, Range]:
+    """Run messages one by one, so that no padding is measured."""
+    watched = onnx.ModelProto()
+    watched.CopyFrom(model)
+    for name in names:
+        watched.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    session = ort.InferenceSession(watched.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    low: dict[str, Floats] = {}
+    high: dict[str, Floats] = {}
+    rows: dict[str, list[Floats]] = {name: [] for name in names}
+    for ids in windows:
+        inputs = {"input_ids": np.array([ids], dtype=np.int64), "attention_mask": np.ones((1, len(ids)), np.int64)}
+        for name, value in zip(names, session.run(names, inputs), strict=True):
+            flat = value.reshape(-1, value.shape[-1])
+            low[name] = np.minimum(low.get(name, flat[0]), flat.min(axis=0))
+            high[name] = np.maximum(high.get(name, flat[0]), flat.max(axis=0))
+            # The first token is like no other: it is in every message, and so in every sample.
+            rows[name].append(flat[:: max(1, len(flat) // 4)][:4])
+    return {name: Range(low[name], high[name], np.concatenate(rows[name])[-SAMPLE_ROWS:]) for name in names}
+
+
+class _Editor:
+    """Replaces nodes of a graph one at a time."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self.model, self.graph = model, model.graph
+        self.made = 0
+
+    def constant(self, value: NDArray[Any] | np.generic) -> str:
+        self.made += 1
+        name = f"quantized_{self.made}"
+        self.graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
+        return name
+
+    def weight(self, name: str) -> NDArray[Any]:
+        return numpy_helper.to_array(next(tensor for tensor in self.graph.initializer if tensor.name == name))
+
+    def replace(self, old: NodeProto, new: Sequence[NodeProto]) -> None:
+        at = list(self.graph.node).index(old)
+        self.graph.node.remove(old)
+        for offset, node in enumerate(new):
+            self.graph.node.insert(at + offset, node)
+
+    def replace_product(self, node: NodeProto, product: Product) -> None:
+        scale, zero = self.constant(product.scale), self.constant(product.zero)
+        self.made += 1
+        smooth, steps = f"smooth_{self.made}", f"steps_{self.made}"
+        new = [
+            helper.make_node("Mul", [node.input[0], self.constant(product.smooth)], [smooth]),
+            helper.make_node("QuantizeLinear", [smooth, scale, zero], [steps]),
+        ]
+
+        def multiply(part: slice, bias: str, output: str) -> NodeProto:
+            inputs = [
+                steps,
+                self.constant(product.weight[:, part]),
+                scale,
+                self.constant(product.weight_scale[part]),
+                zero,
+                self.constant(np.zeros(product.weight[:, part].shape[1], np.int8)),
+                bias,
+            ]
+            return helper.make_node("MatMulIntegerToFloat", inputs, [output], domain=MICROSOFT)
+
+        if node.op_type == "Attention":
+            new += self._attention(node, multiply)
+        else:
+            new.append(multiply(slice(None), "", node.output[0]))
+        self.replace(node, new)
+
+    def _attention(self, node: NodeProto, multiply: Callable[[slice, str, str], NodeProto]) -> list[NodeProto]:
+        """Query, key and value as three products, then exact attention: faster than the fused int8 kernel."""
+        bias = self.weight(node.input[2])
+        width = len(bias) // 3
+        names = [f"{node.output[0]}_{part}" for part in ("query", "key", "value")]
+        new = [
+            multiply(slice(i * width, (i + 1) * width), self.constant(bias[i * width : (i + 1) * width]), name)
+            for i, name in enumerate(names)
+        ]
+        heads = next(a for a in node.attribute if a.name == "num_heads").i
+        new.append(
+            helper.make_node(
+                "MultiHeadAttention", [*names, "", node.input[3]], node.output, domain=MICROSOFT, num_heads=heads
+            )
+        )
+        return new
+
+    def split_norms(self) -> None:
+        """Sum and norm apart: onnxruntime's fused kernel for the processor is several times slower than the two."""
+        for node in [n for n in self.graph.node if n.op_type == "SkipLayerNormalization"]:
+            first, skip, gamma, beta, *bias = node.input
+            sums = [f"{node.output[0]}_sum_{i}" for i in range(2)]
+            new = [helper.make_node("Add", [first, skip], [sums[0]])]
+            if bias and bias[0]:
+                new.append(helper.make_node("Add", [sums[0], bias[0]], [sums[1]]))
+            epsilon = next(a for a in node.attribute if a.name == "epsilon").f
+            last = new[-1].output[0]
+            new.append(
+                helper.make_node("LayerNormalization", [last, gamma, beta], node.output[:1], axis=-1, epsilon=epsilon)
+            )
+            self.replace(node, new)
+
+    def replace_word_embedding(self) -> None:
+        """int8 by row: the rows of rare pieces are much shorter than those of frequent ones."""
+        tables = {tensor.name: tensor for tensor in self.graph.initializer}
+        node = max(
+            (n for n in self.graph.node if n.op_type == "Gather" and n.input[0] in tables),
+            key=lambda n: int(np.prod(tables[n.input[0]].dims)),
+        )
+        table = numpy_helper.to_array(tables[node.input[0]])
+        scale = (np.maximum(np.abs(table).max(axis=1, keepdims=True), _SMALL) / 127).astype(np.float32)
+        rows = self.constant(np.rint(table / scale).astype(np.int8))
+        names = [f"{node.output[0]}_{part}" for part in ("steps", "float", "scale")]
+        new = [
+            helper.make_node("Gather", [rows, node.input[1]], [names[0]]),
+            helper.make_node("Cast", [names[0]], [names[1]], to=TensorProto.FLOAT),
+            helper.make_node("Gather", [self.constant(scale), node.input[1]], [names[2]]),
+            helper.make_node("Mul", [names[1], names[2]], node.output),
+        ]
+        self.replace(node, new)
+
+    def save(self, target: Path) -> None:
+        used = {name for node in self.graph.node for name in node.input}
+        for tensor in [tensor for tensor in self.graph.initializer if tensor.name not in used]:
+            self.graph.initializer.remove(tensor)
+        if MICROSOFT not in {opset.domain for opset in self.model.opset_import}:
+            self.model.opset_import.append(helper.make_opsetid(MICROSOFT, 1))
+        # Shapes and types that the exact graph had no longer fit.
+        del self.graph.value_info[:]
+        onnx.save(self.model, target)
