@@ -26,6 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import messages, offline, peak
+from bench.bare import dynamic_graph
 from bench.load import Load, load
 from bench.servers import Server, free_port, running
 from triage import Triage
@@ -55,9 +56,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "messages": len(texts),
         "tokens": {"mean": statistics.mean(lengths), "median": statistics.median(lengths), "max": max(lengths)},
     }
-    result |= _offline(engine, texts, lengths, _weights(options, engine.version), rounds)
+    weights = _weights(options, engine.version)
+    result |= _offline(engine, texts, lengths, weights, rounds)
     say.print("HTTP …")
-    result |= _online(options.model, texts, seconds)
+    result |= _online(options.model, weights, texts, seconds)
     result["ratios"] = _ratios(result)
     _print(result)
     options.out.parent.mkdir(parents=True, exist_ok=True)
@@ -81,8 +83,9 @@ def _weights(options: argparse.Namespace, version: str) -> Path:
     """The same network for torch: the release's own weights where they are kept, else its base (same speed)."""
     kept = ROOT / "runs" / version / "hf"
     found: Path = options.weights or (kept if kept.is_dir() else ROOT / "models" / "base")
-    if not (found / "config.json").is_file():
-        sys.exit(f"no transformers weights in {found}: run `make base`")
+    for name in ("config.json", "tokenizer.json"):
+        if not (found / name).is_file():
+            sys.exit(f"no {name} in {found}: run `make base`, or name a transformers folder with --weights")
     return found
 
 
@@ -122,7 +125,7 @@ def _offline(
     }
 
 
-def _online(model: Path, texts: Sequence[str], seconds: float) -> dict[str, Any]:
+def _online(model: Path, weights: Path, texts: Sequence[str], seconds: float) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch:
         key = subprocess.run(
             [_triage(), "keys", "create", "bench", "--data-dir", scratch],
@@ -135,11 +138,14 @@ def _online(model: Path, texts: Sequence[str], seconds: float) -> dict[str, Any]
         with running([_triage(), "serve"], port, settings) as server:
             ours = _loads(server, key.stdout.strip(), texts, seconds)
             memory, ready = server.resident_bytes(), server.ready_s
-        port = free_port()
-        settings = {"BENCH_MODEL": str(resolve(model)), "BENCH_PORT": str(port)}
-        with running(["-m", "bench.bare"], port, settings) as server:
-            bare = _loads(server, "", texts, seconds)
-    return {"http": ours, "http_bare": bare, "ready_s": ready, "resident_mb": memory / 1e6}
+        graph = dynamic_graph(weights, ROOT / "data", Path(scratch))
+        bare = {}
+        for name, variables in (("http_bare", {"BENCH_GRAPH": str(graph)}), ("http_bare_same_graph", {})):
+            port = free_port()
+            settings = {"BENCH_MODEL": str(resolve(model)), "BENCH_PORT": str(port), **variables}
+            with running(["-m", "bench.bare"], port, settings) as server:
+                bare[name] = _loads(server, "", texts, seconds)
+    return {"http": ours, **bare, "ready_s": ready, "resident_mb": memory / 1e6}
 
 
 def _triage() -> str:
@@ -160,6 +166,7 @@ def _ratios(result: dict[str, Any]) -> dict[str, float]:
     rate = {item["name"]: item["per_second"] for item in result["offline"]}
     ours = {item["clients"]: item for item in result["http"]}
     bare = {item["clients"]: item for item in result["http_bare"]}
+    same = {item["clients"]: item for item in result["http_bare_same_graph"]}
     work = result["operations_per_message"]
     return {
         "engine_vs_pipeline": rate[ENGINE] / rate[PIPELINE],
@@ -168,6 +175,7 @@ def _ratios(result: dict[str, Any]) -> dict[str, float]:
         "encoder_share_of_int8_peak": rate["engine, encoder alone"] * work / 1e9 / result["int8_peak_gops"],
         "http_64_vs_engine": ours[64]["per_second"] / rate[ENGINE],
         "http_64_vs_bare": ours[64]["per_second"] / bare[64]["per_second"],
+        "http_64_vs_bare_same_graph": ours[64]["per_second"] / same[64]["per_second"],
         "http_64_vs_pipeline": ours[64]["per_second"] / rate[PIPELINE],
         "http_1_p50_vs_engine": ours[1]["p50"] * 1000 / result["engine_single_p50_ms"],
     }
@@ -190,7 +198,12 @@ def _print(result: dict[str, Any]) -> None:
     for item in result["offline"]:
         table.add_row(item["name"], f"{item['per_second']:.1f}")
     table.add_row("engine, one message at a time", "", f"{result['engine_single_p50_ms']:.1f}")
-    for title, key in (("HTTP, this service", "http"), ("HTTP, bare FastAPI + onnxruntime", "http_bare")):
+    servers = {
+        "HTTP, this service": "http",
+        "HTTP, bare FastAPI + onnxruntime": "http_bare",
+        "HTTP, bare, this release's graph": "http_bare_same_graph",
+    }
+    for title, key in servers.items():
         for item in result[key]:
             table.add_row(
                 f"{title}, {item['clients']} clients",
