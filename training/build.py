@@ -83,7 +83,7 @@ def build(
     step("train")
     model = finetune(splits["train"], taxonomy, reader, job.recipe, job.work, progress)
     step("export")
-    lay_out(job, model, encoding, taxonomy)
+    lay_out(job, model, reader, taxonomy, splits["train"])
     step("calibrate")
     manifest = calibrated(job, splits)
     step("measure")
@@ -97,27 +97,23 @@ def load_encoding(recipe: Recipe) -> tuple[Encoding, int]:
     return Encoding(tokenizer.backend_tokenizer, recipe.max_tokens, recipe.overlap), int(pad or 0)
 
 
-def lay_out(job: Job, model: PreTrainedModel, encoding: Encoding, taxonomy: Taxonomy) -> None:
+def lay_out(
+    job: Job, model: PreTrainedModel, reader: Reader, taxonomy: Taxonomy, messages: Sequence[corpus.Message]
+) -> None:
     """Write the folder's parts that do not depend on calibration; fp32 weights stay in the work folder."""
     job.work.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(job.out, ignore_errors=True)
     (job.out / LEXICON).mkdir(parents=True)
     export.export_fp32(model, Heads.of(taxonomy), job.work / "fp32.onnx")
-    quantize(job.work / "fp32.onnx", job.out / "model.onnx", sample_windows(job, encoding))
-    encoding.tokenizer.save(str(job.out / "tokenizer.json"), pretty=False)
+    # Some training messages, to measure activations on.
+    chosen = random.Random(job.recipe.seed).sample(messages, min(QUANTIZE_ON, len(messages)))
+    quantize(job.work / "fp32.onnx", job.out / "model.onnx", reader.ids([message.text for message in chosen]))
+    reader.encoding.tokenizer.save(str(job.out / "tokenizer.json"), pretty=False)
     shutil.copy(job.data / TAXONOMY_FILE, job.out / TAXONOMY_FILE)
     for file in sorted((job.data / LEXICON).iterdir()):
         shutil.copy(file, job.out / LEXICON / file.name)
     if job.with_hf:
         export.export_hf(model, job.recipe.base, job.recipe.max_tokens, job.work / "hf")
-
-
-def sample_windows(job: Job, encoding: Encoding) -> list[tuple[int, ...]]:
-    """First windows of some training messages, to measure activations on."""
-    messages = corpus.load(job.data / "corpus" / "train.jsonl")
-    chosen = random.Random(job.recipe.seed).sample(messages, min(QUANTIZE_ON, len(messages)))
-    normalizer = Normalizer.load(job.data / LEXICON)
-    return [windows[0].ids for windows in encoding.windows([normalizer(message.text) for message in chosen])]
 
 
 def calibrated(job: Job, splits: Mapping[str, list[corpus.Message]]) -> Manifest:

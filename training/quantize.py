@@ -60,6 +60,12 @@ class Product:
     weight: NDArray[np.int8]
     weight_scale: Floats
 
+    def apply(self, rows: Floats) -> Floats:
+        """What the quantized product gives: [rows, channels] → [rows, outputs]."""
+        steps = np.clip(np.rint(rows * self.smooth / self.scale) + self.zero, 0, 255) - self.zero
+        result: Floats = (steps * self.scale) @ (self.weight * self.weight_scale)
+        return result
+
 
 def quantize(source: Path, target: Path, windows: Iterable[Sequence[int]]) -> None:
     """Quantize a graph that ``training.export.export_fp32`` wrote.
@@ -70,13 +76,11 @@ def quantize(source: Path, target: Path, windows: Iterable[Sequence[int]]) -> No
         windows: ids of some hundred messages like those that will be read; their activations set the ranges.
     """
     model = onnx.load(source)
-    weights = {tensor.name: tensor for tensor in model.graph.initializer}
-    nodes = [node for node in model.graph.node if _is_product(node, weights)]
-    ranges = _measure(model, sorted({node.input[0] for node in nodes}), windows)
     editor = _Editor(model)
+    nodes = [node for node in model.graph.node if _is_product(node, editor.exact)]
+    ranges = _measure(model, sorted({node.input[0] for node in nodes}), windows)
     for node in nodes:
-        weight = numpy_helper.to_array(weights[node.input[1]])
-        editor.replace_product(node, best_product(ranges[node.input[0]], weight))
+        editor.replace_product(node, best_product(ranges[node.input[0]], editor.weight(node.input[1])))
     editor.replace_word_embedding()
     editor.split_norms()
     editor.save(target)
@@ -87,9 +91,7 @@ def best_product(seen: Range, weight: Floats) -> Product:
     exact = seen.rows @ weight
 
     def error(product: Product) -> float:
-        steps = np.clip(np.rint(seen.rows * product.smooth / product.scale) + product.zero, 0, 255) - product.zero
-        found = (steps * product.scale) @ (product.weight * product.weight_scale)
-        return float(np.square(found - exact).mean())
+        return float(np.square(product.apply(seen.rows) - exact).mean())
 
     return min((quantize_product(seen, weight, strength) for strength in STRENGTHS), key=error)
 
@@ -102,15 +104,14 @@ def quantize_product(seen: Range, weight: Floats, strength: float) -> Product:
     smooth = (1 / factor).astype(np.float32)
     low, high = min(0.0, float((seen.low * smooth).min())), max(0.0, float((seen.high * smooth).max()))
     scale = np.float32(max(high - low, _SMALL) / 255)
-    smoothed = weight * factor[:, None]
-    weight_scale = (np.maximum(np.abs(smoothed).max(axis=0), _SMALL) / 127).astype(np.float32)
-    return Product(
-        smooth,
-        scale,
-        np.uint8(np.clip(np.rint(-low / scale), 0, 255)),
-        np.rint(smoothed / weight_scale).astype(np.int8),
-        weight_scale,
-    )
+    rounded, weight_scale = _int8(weight * factor[:, None], axis=0)
+    return Product(smooth, scale, np.uint8(np.clip(np.rint(-low / scale), 0, 255)), rounded, weight_scale[0])
+
+
+def _int8(table: Floats, axis: int) -> tuple[NDArray[np.int8], Floats]:
+    """Round symmetrically with one scale for each slice along ``axis``; the scale keeps that axis, of length 1."""
+    scale = (np.maximum(np.abs(table).max(axis=axis, keepdims=True), _SMALL) / 127).astype(np.float32)
+    return np.rint(table / scale).astype(np.int8), scale
 
 
 def _is_product(node: NodeProto, weights: dict[str, TensorProto]) -> bool:
@@ -148,6 +149,7 @@ class _Editor:
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self.model, self.graph = model, model.graph
+        self.exact = {tensor.name: tensor for tensor in model.graph.initializer}
         self.made = 0
 
     def constant(self, value: NDArray[Any] | np.generic) -> str:
@@ -157,7 +159,7 @@ class _Editor:
         return name
 
     def weight(self, name: str) -> NDArray[Any]:
-        return numpy_helper.to_array(next(tensor for tensor in self.graph.initializer if tensor.name == name))
+        return numpy_helper.to_array(self.exact[name])
 
     def replace(self, old: NodeProto, new: Sequence[NodeProto]) -> None:
         at = list(self.graph.node).index(old)
@@ -226,14 +228,13 @@ class _Editor:
 
     def replace_word_embedding(self) -> None:
         """int8 by row: the rows of rare pieces are much shorter than those of frequent ones."""
-        tables = {tensor.name: tensor for tensor in self.graph.initializer}
         node = max(
-            (n for n in self.graph.node if n.op_type == "Gather" and n.input[0] in tables),
-            key=lambda n: int(np.prod(tables[n.input[0]].dims)),
+            (n for n in self.graph.node if n.op_type == "Gather" and n.input[0] in self.exact),
+            key=lambda n: int(np.prod(self.exact[n.input[0]].dims)),
         )
-        table = numpy_helper.to_array(tables[node.input[0]])
-        scale = (np.maximum(np.abs(table).max(axis=1, keepdims=True), _SMALL) / 127).astype(np.float32)
-        rows = self.constant(np.rint(table / scale).astype(np.int8))
+        table = self.weight(node.input[0])
+        rounded, scale = _int8(table, axis=1)
+        rows = self.constant(rounded)
         names = [f"{node.output[0]}_{part}" for part in ("steps", "float", "scale")]
         new = [
             helper.make_node("Gather", [rows, node.input[1]], [names[0]]),

@@ -18,9 +18,7 @@ def seen(rows: np.ndarray) -> Range:
 
 def rounding_error(rows: np.ndarray, weight: np.ndarray, strength: float | None) -> float:
     product = best_product(seen(rows), weight) if strength is None else quantize_product(seen(rows), weight, strength)
-    steps = np.clip(np.rint(rows * product.smooth / product.scale) + product.zero, 0, 255) - product.zero
-    found = (steps * product.scale) @ (product.weight * product.weight_scale)
-    return float(np.abs(found - rows @ weight).mean() / np.abs(rows @ weight).mean())
+    return float(np.abs(product.apply(rows) - rows @ weight).mean() / np.abs(rows @ weight).mean())
 
 
 @pytest.fixture
