@@ -4,6 +4,9 @@ Method: SmoothQuant (Xiao et al. 2022, arXiv:2211.10438). A channel of an activa
 by a factor which its row of the weight is multiplied with; what is left fits into eight bits. The strength is chosen
 for each product by the error it leaves on real messages, as AWQ does (Lin et al. 2023, arXiv:2306.00978). Weights are
 int8 by output channel; activations uint8 with a range measured beforehand; word embeddings int8 by row.
+
+Processors with AVX2 alone add two neighbouring products in 16 bits and cut what does not fit (``vpmaddubsw``), so that
+the same file would answer differently there. Output channels where that could happen get a wider scale.
 """
 
 from __future__ import annotations
@@ -21,9 +24,13 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 MICROSOFT = "com.microsoft"
 STRENGTHS = (0.0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+# Steps of 255 by which an activation may exceed what was measured before a sum is cut.
+_HEADROOM = 16
 # Rows of each activation that are kept to choose the strength by.
 SAMPLE_ROWS = 1024
 _SMALL = 1e-5
+# Largest sum of two products in 16 bits, less what rounding two weights can add to it.
+_PAIR_LIMIT = 2**15 - 1 - 255
 
 Floats = NDArray[np.float32]
 
@@ -104,13 +111,32 @@ def quantize_product(seen: Range, weight: Floats, strength: float) -> Product:
     smooth = (1 / factor).astype(np.float32)
     low, high = min(0.0, float((seen.low * smooth).min())), max(0.0, float((seen.high * smooth).max()))
     scale = np.float32(max(high - low, _SMALL) / 255)
-    rounded, weight_scale = _int8(weight * factor[:, None], axis=0)
-    return Product(smooth, scale, np.uint8(np.clip(np.rint(-low / scale), 0, 255)), rounded, weight_scale[0])
+    zero = np.clip(np.rint(-low / scale), 0, 255)
+    smoothed = weight * factor[:, None]
+    highest = np.clip(np.rint(seen.high * smooth / scale) + zero + _HEADROOM, 0, 255)
+    rounded, weight_scale = _int8(smoothed, axis=0, least=_pair_sums(highest, smoothed) / np.float32(_PAIR_LIMIT))
+    return Product(smooth, scale, np.uint8(zero), rounded, weight_scale[0])
 
 
-def _int8(table: Floats, axis: int) -> tuple[NDArray[np.int8], Floats]:
-    """Round symmetrically with one scale for each slice along ``axis``; the scale keeps that axis, of length 1."""
-    scale = (np.maximum(np.abs(table).max(axis=axis, keepdims=True), _SMALL) / 127).astype(np.float32)
+def _pair_sums(highest: Floats, weight: Floats) -> Floats:
+    """Largest sum of two neighbouring products of one sign: [channels], [channels, outputs] → [1, outputs]."""
+    products = highest[:, None] * weight
+    products = np.pad(products, ((0, len(products) % 2), (0, 0))).reshape(-1, 2, weight.shape[1])
+    sums = [np.maximum(sign * products, 0).sum(axis=1).max(axis=0) for sign in (1, -1)]
+    result: Floats = np.maximum(*sums)[None].astype(np.float32)
+    return result
+
+
+def _int8(table: Floats, axis: int, least: Floats | float = 0.0) -> tuple[NDArray[np.int8], Floats]:
+    """Round symmetrically with one scale for each slice along ``axis``; the scale keeps that axis, of length 1.
+
+    Args:
+        table: what to round.
+        axis: along which values share a scale.
+        least: a scale is at least this.
+    """
+    scale = np.maximum(np.abs(table).max(axis=axis, keepdims=True), _SMALL) / 127
+    scale = np.maximum(scale, least).astype(np.float32)
     return np.rint(table / scale).astype(np.int8), scale
 
 

@@ -48,8 +48,8 @@ class TrainRecipe(_Part):
             corpus lacks keep their place beside those that it has.
         average: from this share of all steps on, the weights are averaged and the average is kept
             (Izmailov et al. 2018, arXiv:1803.05407); 1 for none.
-        bfloat16: matrix products in bfloat16, weights in float32: 1.6 times as fast on processors with AVX512-BF16,
-            slower on those without.
+        bfloat16: matrix products in bfloat16, weights in float32, where the processor has such products (AVX512-BF16,
+            AMX): 1.6 times as fast; elsewhere float32 all through.
         checkpoint_every: steps between checkpoints.
     """
 
