@@ -84,7 +84,7 @@ class DecisionBody(_Body):
     truncated: Annotated[bool, Field(description="文本过长、有一部分未读时为 true")]
     read: Annotated[tuple[int, int], Field(description="读到的原文范围")]
     model: Annotated[str, Field(description="模型版本")]
-    stage: Annotated[str, Field(description="由哪一级得出：encoder、linear 或 rule")]
+    stage: Annotated[str, Field(description="由谁得出：encoder、ensemble（编码器与线性模型合议）或 rule")]
 
 
 class ClassifyResponse(_Body):
@@ -109,7 +109,7 @@ class ModelBody(_Body):
     """正在服务的模型。"""
 
     version: Annotated[str, Field(description="模型版本", examples=["2026.1"])]
-    stage: Annotated[str, Field(description="encoder 或 linear", examples=["encoder"])]
+    stage: Annotated[str, Field(description="encoder 或 ensemble", examples=["ensemble"])]
     labels: Annotated[list[LabelBody], Field(description="标签，按模型输出顺序")]
     urgencies: Annotated[dict[str, str], Field(description="紧急程度的中文名", examples=[{"emergency": "紧急"}])]
     max_tokens: Annotated[int, Field(description="一个窗口的词元数", examples=[256])]

@@ -17,13 +17,14 @@ from training import calibrate, corpus, export, report
 from training.baseline import measure_baseline
 from training.evaluate import evaluate, load_gold
 from training.finetune import Progress, Reader, finetune
+from training.linear import fit_linear
 from training.network import Heads
 from training.quantize import quantize
 from training.recipe import Recipe
 from triage import golden
 from triage.engine import Triage
 from triage.errors import TrainingError
-from triage.model.artifact import CARD, GOLDEN, LEXICON, Calibration, Manifest, Routing, seal
+from triage.model.artifact import CARD, GOLDEN, LEXICON, LINEAR, Calibration, Manifest, Routing, seal
 from triage.model.encoding import Encoding
 from triage.taxonomy import FILE as TAXONOMY_FILE
 from triage.taxonomy import Taxonomy
@@ -108,6 +109,8 @@ def lay_out(
     # Some training messages, to measure activations on.
     chosen = random.Random(job.recipe.seed).sample(messages, min(QUANTIZE_ON, len(messages)))
     quantize(job.work / "fp32.onnx", job.out / "model.onnx", reader.ids([message.text for message in chosen]))
+    if job.recipe.linear > 0:
+        fit_linear(messages, taxonomy, reader.normalizer, job.recipe.linear).save(job.out / LINEAR)
     reader.encoding.tokenizer.save(str(job.out / "tokenizer.json"), pretty=False)
     shutil.copy(job.data / TAXONOMY_FILE, job.out / TAXONOMY_FILE)
     for file in sorted((job.data / LEXICON).iterdir()):
@@ -120,7 +123,7 @@ def calibrated(job: Job, splits: Mapping[str, list[corpus.Message]]) -> Manifest
     """Calibrate on the calibration split through the exported graph."""
     blank = Manifest(
         version=job.version,
-        stage="encoder",
+        stage="ensemble" if job.recipe.linear > 0 else "encoder",
         calibration=Calibration(),
         routing=Routing(auto={}),
         max_tokens=job.recipe.max_tokens,

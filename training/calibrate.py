@@ -26,16 +26,18 @@ NEVER = 1.1
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """What the encoder says of messages before any calibration.
+    """What the model says of messages before any calibration.
 
     Attributes:
-        outputs: [messages, outputs] logits.
+        outputs: [messages, outputs] logits of the encoder.
+        linear: [messages, labels] log-probabilities of the linear stage; nought where the release has none.
         label: [messages] index of the true primary label.
         secondary: [messages, report labels] 1 where the label needs handling, the primary included.
         urgency: [messages] index into routine, urgent, emergency.
     """
 
     outputs: NDArray[np.float32]
+    linear: NDArray[np.float32]
     label: NDArray[np.int64]
     secondary: NDArray[np.float64]
     urgency: NDArray[np.int64]
@@ -52,8 +54,10 @@ def raw_outputs(engine: Triage, messages: Sequence[Message]) -> Raw:
     logits = iter(engine.infer([window for item in prepared for window in item.windows]))
     rows = [merged(item.windows, [next(logits) for _ in item.windows]) for item in prepared]
     ids, report_ids = engine.taxonomy.ids, engine.taxonomy.dispatch_ids
+    silent = np.zeros(len(ids), np.float32)
     return Raw(
         np.stack(rows),
+        np.stack([silent if item.linear is None else item.linear for item in prepared]),
         np.array([ids.index(m.label) for m in messages]),
         np.array([[float(key in (m.label, *m.secondary)) for key in report_ids] for m in messages]),
         np.array([list(URGENCIES).index(Urgency(m.urgency)) for m in messages]),
@@ -61,7 +65,7 @@ def raw_outputs(engine: Triage, messages: Sequence[Message]) -> Raw:
 
 
 def calibrate(raw: Raw, taxonomy: Taxonomy, label_bias: bool = False) -> Calibration:
-    """Temperature by maximum likelihood; thresholds for secondary labels and urgency by F1.
+    """Temperature and weight of the linear stage by likelihood; thresholds of secondary labels and urgency by F1.
 
     Args:
         raw: the calibration split.
@@ -72,20 +76,24 @@ def calibrate(raw: Raw, taxonomy: Taxonomy, label_bias: bool = False) -> Calibra
     labels = raw.outputs[:, : heads.labels].astype(np.float64)
 
     def cost(parameters: NDArray[np.float64]) -> float:
-        scaled = labels / np.exp(parameters[0]) + (parameters[1:] if label_bias else 0)
+        temperature, weight, bias = np.exp(parameters[0]), parameters[1], parameters[2:]
+        scaled = (labels + weight * raw.linear) / temperature + (bias if label_bias else 0)
         scaled -= scaled.max(axis=1, keepdims=True)
         chosen = scaled[np.arange(len(labels)), raw.label]
         # A little pull towards no bias: few messages decide each label's; without biases it keeps them at nought.
-        return float(np.mean(np.log(np.exp(scaled).sum(axis=1)) - chosen) + 0.01 * np.square(parameters[1:]).sum())
+        return float(np.mean(np.log(np.exp(scaled).sum(axis=1)) - chosen) + 0.01 * np.square(bias).sum())
 
-    best = minimize(cost, np.zeros(heads.labels + 1), method="L-BFGS-B").x
+    # Without a linear stage its weight changes nothing and stays at nought.
+    bounds = [(None, None), (0.0, None)] + [(None, None)] * heads.labels
+    best = minimize(cost, np.zeros(heads.labels + 2), method="L-BFGS-B", bounds=bounds).x
     busy = raw.secondary.sum(axis=1) > 0
     sigmoid = 1 / (1 + np.exp(-raw.outputs[busy, heads.labels : heads.labels + heads.secondary]))
     levels = policy.probabilities(raw.outputs[busy, heads.labels + heads.secondary :], Calibration())
     true_level = raw.urgency[busy]
     return Calibration(
         temperature=float(np.exp(best[0])),
-        bias=tuple(round(float(value), 4) for value in best[1:]),
+        linear=round(float(best[1]), 4),
+        bias=tuple(round(float(value), 4) for value in best[2:]),
         secondary=_secondary_thresholds(sigmoid, raw, busy, taxonomy),
         # A missed emergency costs lives, a false one an hour: recall counts double.
         emergency=_threshold(levels[:, 2], true_level == 2, recall_weight=2.0),
@@ -132,7 +140,7 @@ def route_thresholds(raw: Raw, calibration: Calibration, taxonomy: Taxonomy, rec
     looks at confidences alone, never at errors; it ends at the first threshold that fails. A label whose start fails
     is never dispatched by the machine alone.
     """
-    scores = policy.probabilities(raw.outputs[:, : len(taxonomy.ids)], calibration)
+    scores = policy.probabilities(raw.outputs[:, : len(taxonomy.ids)], calibration, raw.linear)
     said, confidence = scores.argmax(axis=1), scores.max(axis=1)
     auto = {
         key: _smallest_safe(confidence[said == number], (raw.label != said)[said == number], recipe)

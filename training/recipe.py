@@ -95,6 +95,7 @@ class Recipe(_Part):
         overlap: tokens that neighbouring windows share.
         label_bias: calibrate by a bias for each label beside the temperature; right only where labels are as frequent
             in the calibration split as in the live mail, since it moves the label itself.
+        linear: inverse L2 penalty of the linear stage that is read beside the encoder; 0 for no such stage.
     """
 
     base: str = "models/base"
@@ -102,6 +103,7 @@ class Recipe(_Part):
     max_tokens: Annotated[int, Field(ge=8)] = 256
     overlap: Annotated[int, Field(ge=0)] = 64
     label_bias: bool = False
+    linear: Annotated[float, Field(ge=0)] = 10.0
     train: TrainRecipe = TrainRecipe()
     augment: AugmentRecipe = AugmentRecipe()
     route: RouteRecipe = RouteRecipe()

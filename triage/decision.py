@@ -74,7 +74,7 @@ class Decision:
         truncated: True when part of the text was not read.
         read: the span of the raw text that was read.
         model: version of the release that decided.
-        stage: which stage decided: ``encoder``, ``linear`` or ``rule``.
+        stage: what decided: ``encoder``, ``ensemble`` (encoder and linear stage together) or ``rule``.
     """
 
     label: str

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from triage import explain, policy
 from triage.decision import Decision, Entity, Evidence
-from triage.model.artifact import LEXICON, Calibration, Manifest, Release
+from triage.model.artifact import LEXICON, LINEAR, Calibration, Manifest, Release
 from triage.model.encoder import TOKEN_BUDGET, Encoder, Logits, plan_batches
-from triage.model.encoding import Encoding, Window
+from triage.model.encoding import Encoding, Window, canonical
+from triage.model.linear import Linear
 from triage.taxonomy import FILE as TAXONOMY_FILE
 from triage.taxonomy import Taxonomy
 from triage.text.entities import EntityFinder
@@ -39,12 +40,15 @@ class Prepared:
         windows: what the model reads; empty when the message holds nothing to read (``blank`` says why).
         blank: a reason such as ``media_only`` for which no model is asked, or an empty string.
         truncated: True when windows beyond the release's limit were left out.
+        linear: [labels] log-probabilities by the linear stage, which reads the whole message at once; None where the
+            release has none.
     """
 
     message: Normalized
     windows: tuple[Window, ...]
     blank: str
     truncated: bool
+    linear: NDArray[np.float32] | None = None
 
     @property
     def tokens(self) -> int:
@@ -81,6 +85,7 @@ class Triage:
         encoding: Encoding,
         encoder: Encoder,
         rules: Sequence[policy.UrgencyRule],
+        linear: Linear | None = None,
         workers: int = DEFAULT_WORKERS,
     ) -> None:
         self.version = manifest.version
@@ -92,6 +97,7 @@ class Triage:
         self._encoding = encoding
         self._encoder = encoder
         self._rules = tuple(rules)
+        self._linear = linear
         self._pool = ThreadPoolExecutor(workers, "encoder") if workers > 1 else None
 
     @classmethod
@@ -113,15 +119,17 @@ class Triage:
         segmenter = Segmenter.load(lexicon)
         with ThreadPoolExecutor(1) as side:
             warmed = side.submit(segmenter.warm)
+            taxonomy = Taxonomy.load(release.path(TAXONOMY_FILE))
             engine = cls(
                 manifest=manifest,
-                taxonomy=Taxonomy.load(release.path(TAXONOMY_FILE)),
+                taxonomy=taxonomy,
                 normalizer=Normalizer.load(lexicon),
                 segmenter=segmenter,
                 entities=EntityFinder.load(lexicon),
                 encoding=Encoding.load(release.path("tokenizer.json"), manifest.max_tokens, manifest.overlap),
                 encoder=Encoder(release.path("model.onnx"), threads),
                 rules=policy.load_urgency_rules(lexicon),
+                linear=Linear.load(release.path(LINEAR), len(taxonomy.ids)) if manifest.stage == "ensemble" else None,
                 workers=workers,
             )
             warmed.result()
@@ -139,13 +147,17 @@ class Triage:
         return [self.interpret(item, [next(logits) for _ in item.windows]) for item in prepared]
 
     def prepare(self, texts: Sequence[str]) -> list[Prepared]:
-        """Normalize and encode."""
+        """Normalize and encode; ask the linear stage."""
         messages = [self._normalizer(text) for text in texts]
+        pairs = zip(messages, self._encoding.windows(messages), strict=True)
+        return [self._prepared(message, windows) for message, windows in pairs]
+
+    def _prepared(self, message: Normalized, windows: Sequence[Window]) -> Prepared:
         limit = self.manifest.max_windows
-        return [
-            Prepared(message, () if (blank := _blank(message)) else tuple(windows[:limit]), blank, len(windows) > limit)
-            for message, windows in zip(messages, self._encoding.windows(messages), strict=True)
-        ]
+        if blank := _blank(message):
+            return Prepared(message, (), blank, len(windows) > limit)
+        linear = self._linear(canonical(message.text).text) if self._linear else None
+        return Prepared(message, tuple(windows[:limit]), blank, len(windows) > limit, linear)
 
     def infer(self, windows: Sequence[Window], budget: int = TOKEN_BUDGET) -> list[Logits]:
         """Run the encoder over windows in length-sorted batches; results in the order given."""
@@ -171,7 +183,8 @@ class Triage:
         outputs = merged(prepared.windows, logits)
         ids, report_ids = self.taxonomy.ids, self.taxonomy.dispatch_ids
         calibration = self.manifest.calibration
-        scores = dict(zip(ids, policy.probabilities(outputs[: len(ids)], calibration).tolist(), strict=True))
+        found = policy.probabilities(outputs[: len(ids)], calibration, prepared.linear)
+        scores = dict(zip(ids, found.tolist(), strict=True))
         label = max(ids, key=lambda key: scores[key])
         given, reasons = policy.route(scores, self.taxonomy, self.manifest.routing)
         reasons = (*reasons, *self._doubts(prepared, logits, label))
@@ -197,7 +210,7 @@ class Triage:
             truncated=prepared.truncated,
             read=(prepared.windows[0].read[0], max(window.read[1] for window in prepared.windows)),
             model=self.version,
-            stage="encoder",
+            stage=self.manifest.stage,
         )
 
     def _undecided(self, prepared: Prepared, entities: tuple[Entity, ...]) -> Decision:

@@ -21,9 +21,20 @@ URGENCY_FILE = "urgency.toml"
 URGENCY_ORDER = (Urgency.ROUTINE, Urgency.URGENT, Urgency.EMERGENCY)
 
 
-def probabilities(logits: NDArray[np.float32], calibration: Calibration) -> NDArray[np.float64]:
-    """Calibrated probabilities: softmax(logits / temperature + bias) over the last axis; same shape."""
-    scaled = np.asarray(logits, dtype=np.float64) / calibration.temperature
+def probabilities(
+    logits: NDArray[np.float32], calibration: Calibration, linear: NDArray[np.float32] | None = None
+) -> NDArray[np.float64]:
+    """Calibrated probabilities over the last axis, as ``Calibration`` says.
+
+    Args:
+        logits: the encoder's, [..., labels].
+        calibration: the release's.
+        linear: log-probabilities of the linear stage, same shape; None where it was not asked.
+    """
+    scaled = np.asarray(logits, dtype=np.float64)
+    if linear is not None:
+        scaled = scaled + calibration.linear * linear
+    scaled = scaled / calibration.temperature
     if calibration.bias:
         scaled = scaled + np.asarray(calibration.bias)
     scaled -= scaled.max(axis=-1, keepdims=True)

@@ -59,7 +59,7 @@ def keyword_manifest(max_tokens: int = 256, overlap: int = 64, max_windows: int 
     """The manifest of the double, with thresholds as a release has them."""
     return Manifest(
         version="keyword-1",
-        stage="linear",
+        stage="encoder",
         calibration=Calibration(),
         routing=Routing(auto=dict.fromkeys(KEYWORDS, 0.8), margin=0.2),
         max_tokens=max_tokens,
@@ -144,7 +144,7 @@ class KeywordEngine:
             truncated=prepared.truncated,
             read=(0, prepared.windows[-1].read[1]),
             model=self.version,
-            stage="linear",
+            stage="encoder",
         )
 
     def _prepare(self, text: str) -> Prepared:

@@ -56,7 +56,7 @@ def test_a_slow_release_does_not_hold_up_the_start(store: Store, monkeypatch: py
 def test_model(client: TestClient) -> None:
     body = client.get("/v1/model").json()
     assert body["version"] == "keyword-1"
-    assert body["stage"] == "linear"
+    assert body["stage"] == "encoder"
     assert [label["name"] for label in body["labels"]] == [
         "道路交通",
         "治安与公共安全",
@@ -88,7 +88,7 @@ def test_metrics_count_answers_and_decisions(start: Callable[..., TestClient]) -
         'triage_stage_seconds_count{stage="interpret"} 3.0',
         "triage_batch_tokens_sum 8.0",
         "triage_queue_tokens 0.0",
-        'triage_model_info{stage="linear",version="keyword-1"} 1.0',
+        'triage_model_info{stage="encoder",version="keyword-1"} 1.0',
     ):
         assert line in lines
 

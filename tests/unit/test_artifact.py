@@ -179,6 +179,8 @@ def test_a_manifest_that_is_no_json(folder: Path, content: bytes) -> None:
         lambda data: data.update(version=5),
         lambda data: data.update(version=""),
         lambda data: data.update(stage="pickle"),
+        lambda data: data["calibration"].update(linear=-0.5),
+        lambda data: data["calibration"].update(linear="much"),
         lambda data: data.update(surprise=1),
         lambda data: data.update(max_windows=0),
         lambda data: data.update(max_windows="many"),

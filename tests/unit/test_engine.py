@@ -135,7 +135,7 @@ def test_what_holds_nothing_to_read_goes_to_an_officer(exact: Triage, text: str,
 
 def test_a_picture_with_words_is_read(exact: Triage) -> None:
     (decision,) = exact.classify(["[图片] 着火了"])
-    assert decision.stage == "encoder"
+    assert decision.stage == "ensemble"
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_a_sure_decision_goes_out_by_itself(exact: Triage) -> None:
     decision = said(exact, TEXT, ["fire_hazard"])
     assert (decision.label, decision.route, decision.reasons) == ("fire_hazard", "auto", ())
     assert decision.confidence == pytest.approx(1 / (1 + 4 * np.exp(-9)))
-    assert (decision.unit, decision.model, decision.stage) == ("消防救援大队", "tiny-1", "encoder")
+    assert (decision.unit, decision.model, decision.stage) == ("消防救援大队", "tiny-1", "ensemble")
     assert decision.read == (0, len(TEXT))
 
 
@@ -284,3 +284,28 @@ def test_a_damaged_release_does_not_load(tiny_release: Path, tmp_path: Path) -> 
 def test_a_manifest_with_a_window_too_short_does_not_load(tiny_release: Path, tmp_path: Path) -> None:
     with pytest.raises(ReleaseCorrupt, match="max_tokens=4"):
         Triage.load(copy_of(tiny_release, tmp_path / "tiny-1", max_tokens=4))
+
+
+def test_the_linear_stage_is_heard_by_its_weight(tiny_release: Path, plain: dict[str, Any], tmp_path: Path) -> None:
+    """It says fire of a text of which the encoder says traffic: its weight decides."""
+    engines = [
+        Triage.load(copy_of(tiny_release, tmp_path / f"w{weight}" / "tiny-1", **plain | {"calibration": heard}))
+        for weight, heard in ((weight, Calibration(linear=weight)) for weight in (0.0, 50.0))
+    ]
+    (prepared,) = engines[0].prepare([TEXT])
+    assert prepared.linear is not None
+    assert IDS[int(prepared.linear.argmax())] == "fire_hazard"
+    assert [said(engine, TEXT).label for engine in engines] == ["traffic", "fire_hazard"]
+
+
+def test_without_a_linear_stage_the_encoder_decides_alone(
+    tiny_release: Path, plain: dict[str, Any], tmp_path: Path
+) -> None:
+    folder = tmp_path / "tiny-1"
+    shutil.copytree(tiny_release, folder)
+    (folder / "linear.npz").unlink()
+    seal(folder, replace(Release.open(tiny_release).manifest, stage="encoder", **plain))
+    engine = Triage.load(folder)
+    (decision,) = engine.classify([TEXT])
+    assert decision.stage == "encoder"
+    assert engine.prepare([TEXT])[0].linear is None

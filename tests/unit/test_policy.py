@@ -44,6 +44,15 @@ def test_temperature_and_bias_calibrate() -> None:
     assert logits.tolist() == [2.0, 0.0]
 
 
+def test_the_linear_stage_adds_to_the_logits_by_its_weight() -> None:
+    logits, linear = np.array([2.0, 0.0], dtype=np.float32), np.array([-3.0, -1.0], dtype=np.float32)
+    assert policy.probabilities(logits, Calibration(linear=1.0), linear) == pytest.approx([0.5, 0.5])
+    assert policy.probabilities(logits, Calibration(linear=2.0, temperature=2.0), linear) == pytest.approx(
+        [0.26894142, 0.73105858]
+    )
+    assert policy.probabilities(logits, Calibration(linear=1.0)) == pytest.approx([0.88079708, 0.11920292])
+
+
 @pytest.mark.parametrize(
     ("given", "route", "reasons"),
     [

@@ -4,6 +4,7 @@ Layout (everything a release needs travels in it; an installed wheel needs no ch
 
     <version>/manifest.json      what it is, how it was made, checksums of all other files
               model.onnx         the encoder, int8
+              linear.npz         the linear stage, where there is one
               tokenizer.json
               taxonomy.toml      lexicon/*
               golden.jsonl       outputs that ``triage check`` compares on the machine where it will run
@@ -30,18 +31,22 @@ CURRENT = "CURRENT"
 LEXICON = "lexicon"
 GOLDEN = "golden.jsonl"
 CARD = "README.md"
+LINEAR = "linear.npz"
+# What decides: the encoder alone, or together with the linear stage.
+STAGES = ("encoder", "ensemble")
 MAX_BYTES = 512 * 2**20
 
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _ALLOWED = re.compile(
-    r"(?:model\.onnx|tokenizer\.json|taxonomy\.toml|golden\.jsonl|README\.md"
+    r"(?:model\.onnx|linear\.npz|tokenizer\.json|taxonomy\.toml|golden\.jsonl|README\.md"
     r"|lexicon/[A-Za-z0-9_-]+\.(?:toml|txt)|plots/[A-Za-z0-9_-]+\.png|hf/[A-Za-z0-9_-]+\.(?:json|safetensors|md))"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """From logits to probabilities: softmax(logits / temperature + bias) (Guo et al. 2017, arXiv:1706.04599).
+    """From logits to probabilities: softmax((logits + linear · log-probabilities of the linear stage) / temperature
+    + bias) (Guo et al. 2017, arXiv:1706.04599).
 
     Attributes:
         temperature: above 0.
@@ -49,6 +54,7 @@ class Calibration:
         secondary: sigmoid score in (0, 1) from which a secondary label is given, by report label id.
         emergency: urgency score from which a message is an emergency.
         urgent: score of emergency and urgent together from which it is at least urgent.
+        linear: weight of the linear stage, at least 0.
     """
 
     temperature: float = 1.0
@@ -56,6 +62,7 @@ class Calibration:
     secondary: Mapping[str, float] = field(default_factory=dict)
     emergency: float = 0.5
     urgent: float = 0.5
+    linear: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +90,7 @@ class Manifest:
 
     Attributes:
         version: name of the folder; letters, digits, ``.``, ``_`` and ``-``.
-        stage: what decides; ``encoder``.
+        stage: what decides; one of ``STAGES``.
         max_tokens: longest window.
         overlap: tokens that windows share.
         max_windows: windows read of one message; what lies beyond is reported as truncated.
@@ -123,10 +130,12 @@ class Manifest:
             calibration = dict(rest.pop("calibration"))
             calibration["bias"] = tuple(calibration.get("bias", ()))
             manifest = cls(calibration=Calibration(**calibration), routing=Routing(**rest.pop("routing")), **rest)
-            if not _VERSION.fullmatch(manifest.version) or manifest.stage != "encoder":
+            if not _VERSION.fullmatch(manifest.version) or manifest.stage not in STAGES:
                 raise ValueError("version or stage")
-            if not manifest.calibration.temperature > 0 or manifest.max_windows < 1:
-                raise ValueError("temperature or max_windows")
+            if not manifest.calibration.temperature > 0 or not manifest.calibration.linear >= 0:
+                raise ValueError("temperature or linear")
+            if manifest.max_windows < 1:
+                raise ValueError("max_windows")
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ReleaseCorrupt(f"{MANIFEST} 无效：{error}", f"bad {MANIFEST}: {error}") from error
         return manifest

@@ -35,7 +35,7 @@ def texts(tiny_data: Path) -> list[str]:
 def test_the_folder_is_sealed_and_whole(tiny_release: Path, tiny_data: Path) -> None:
     release = Release.open(tiny_release)
     lexicon = {f"lexicon/{file.name}" for file in (tiny_data / "lexicon").iterdir()}
-    files = {"model.onnx", "tokenizer.json", "taxonomy.toml", "golden.jsonl", "README.md"} | lexicon
+    files = {"model.onnx", "linear.npz", "tokenizer.json", "taxonomy.toml", "golden.jsonl", "README.md"} | lexicon
     assert set(release.manifest.files) == files
     assert (release.version, release.manifest.max_tokens, release.manifest.overlap) == ("tiny-1", 64, 16)
 
@@ -57,7 +57,7 @@ def test_every_field_of_a_decision_is_filled(engine: Triage, texts: list[str]) -
         assert decision.confidence == decision.scores[decision.label] == max(decision.scores.values())
         assert decision.unit == engine.taxonomy[decision.label].unit
         assert (decision.route == "auto") == (not decision.reasons)
-        assert (decision.model, decision.stage, decision.truncated) == ("tiny-1", "encoder", False)
+        assert (decision.model, decision.stage, decision.truncated) == ("tiny-1", "ensemble", False)
         assert decision.read == (0, len(text))
         assert Decision.from_json(json.loads(json.dumps(decision.to_json()))).to_json() == decision.to_json()
         assert set(decision.secondary) <= set(engine.taxonomy.dispatch_ids) - {decision.label}

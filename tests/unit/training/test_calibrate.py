@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,13 +22,29 @@ def raw(scale: float, count: int = 4000, seed: int = 3) -> calibrate.Raw:
     chances /= chances.sum(axis=1, keepdims=True)
     label = (chances.cumsum(axis=1) > random.random((count, 1))).argmax(axis=1)
     secondary = np.eye(5)[label][:, :4]
-    return calibrate.Raw(logits, label, secondary, random.integers(0, 3, count))
+    return calibrate.Raw(logits, np.zeros((count, 5), np.float32), label, secondary, random.integers(0, 3, count))
 
 
 @pytest.mark.parametrize("scale", [0.7, 1.0, 2.5])
 def test_finds_the_temperature_that_made_the_labels(data: Path, scale: float) -> None:
     found = calibrate.calibrate(raw(scale), Taxonomy.load(data))
     assert found.temperature == pytest.approx(scale, rel=0.08)
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.6, 1.5])
+def test_finds_the_weight_of_the_linear_stage(data: Path, weight: float) -> None:
+    """Labels drawn from the weighted sum: the encoder holds the part that the linear stage does not."""
+    whole = raw(1.0)
+    linear = np.random.default_rng(5).normal(size=(4000, 5)).astype(np.float32) * 2
+    outputs = whole.outputs.copy()
+    outputs[:, :5] -= np.float32(weight) * linear
+    found = calibrate.calibrate(replace(whole, outputs=outputs, linear=linear), Taxonomy.load(data))
+    assert found.linear == pytest.approx(weight, abs=0.08)
+    assert found.temperature == pytest.approx(1.0, rel=0.08)
+
+
+def test_a_linear_stage_that_says_nothing_has_no_weight(data: Path) -> None:
+    assert calibrate.calibrate(raw(1.0), Taxonomy.load(data)).linear == 0.0
 
 
 def test_upper_bound_is_clopper_pearson() -> None:
@@ -53,7 +70,7 @@ def test_route_thresholds_hold_on_fresh_messages(data: Path) -> None:
 def test_a_label_that_is_never_sure_is_never_dispatched(data: Path) -> None:
     random = np.random.default_rng(0)
     messages = raw(1.0)
-    noise = calibrate.Raw(messages.outputs, random.integers(0, 5, 4000), messages.secondary, messages.urgency)
+    noise = replace(messages, label=random.integers(0, 5, 4000))
     taxonomy = Taxonomy.load(data)
     routing = calibrate.route_thresholds(noise, calibrate.calibrate(noise, taxonomy), taxonomy, RouteRecipe())
     assert set(routing.auto.values()) == {calibrate.NEVER}
