@@ -82,12 +82,15 @@ def _what(manifest: Manifest, taxonomy: Taxonomy) -> str:
     base = str(recipe.get("base"))
     origin = " (intfloat/multilingual-e5-small, MIT, cut to the Chinese vocabulary; see NOTICE)" if base == OWN else ""
     counts = ", ".join(f"{name} {count}" for name, count in messages.items())
+    beside = ""
+    if manifest.stage == "ensemble":
+        beside = "A logistic regression on hashed character n-grams (`linear.npz`) is read beside it. "
     names = "、".join(f"`{label.id}` {label.name}" for label in taxonomy.labels)
     return (
         f"Sorts the tips of a Chinese city: {names}; secondary labels, urgency and evidence beside. Base: "
         f"`{base}`{origin}, "
         f"fine-tuned on messages written for this project ({counts}; corpus sha256 "
-        f"`{str(training.get('corpus_sha256'))[:12]}`), exported to ONNX with int8 weights per channel. Made "
+        f"`{str(training.get('corpus_sha256'))[:12]}`), exported to ONNX with int8 weights per channel. {beside}Made "
         f"{training.get('created')} by `triage train`; the whole recipe is in `manifest.json`."
     )
 
@@ -121,6 +124,7 @@ def _comparisons(metrics: Mapping[str, Any], sets: Sequence[str]) -> list[str]:
 def _decisions(manifest: Manifest, taxonomy: Taxonomy) -> str:
     calibration, routing = manifest.calibration, manifest.routing
     bias = " and a bias by label" if any(calibration.bias) else ""
+    linear = f", the linear stage with weight {calibration.linear:.2f}" if manifest.stage == "ensemble" else ""
     rows = [
         [
             label.id,
@@ -132,7 +136,7 @@ def _decisions(manifest: Manifest, taxonomy: Taxonomy) -> str:
     ]
     return (
         "## From scores to decisions\n\n"
-        f"Calibrated on the calibration split by temperature ({calibration.temperature:.3f}{bias}). A "
+        f"Calibrated on the calibration split by temperature ({calibration.temperature:.3f}{bias}{linear}). A "
         f"message is dispatched without an officer from the confidence below on, chosen so that the error among such "
         f"messages of the calibration split's kind stays under {routing.alpha:.0%} with probability "
         f"{1 - routing.delta:.0%} (Clopper–Pearson bound by label, fixed-sequence testing); the two best scores must "
@@ -148,6 +152,6 @@ def _limits() -> str:
         "## Limits\n\n"
         "The guarantee on `auto` holds for messages like the calibration split's; on another city's it must be "
         "measured again. The corpus was written by few hands, however many voices they took on. Long letters that "
-        "mention danger in passing are the hardest. int8 arithmetic differs between processors: run `triage check` on "
-        "the machine that will serve. Not for deciding about persons: it sorts messages for people who decide."
+        "mention danger in passing are the hardest. "
+        "Run `triage check` on the machine that will serve. Not for deciding about persons: it sorts messages for people who decide."
     )
