@@ -152,6 +152,6 @@ def _limits() -> str:
         "## Limits\n\n"
         "The guarantee on `auto` holds for messages like the calibration split's; on another city's it must be "
         "measured again. The corpus was written by few hands, however many voices they took on. Long letters that "
-        "mention danger in passing are the hardest. Run `triage check` on the machine that will serve. Not for deciding "
-        "about persons: it sorts messages for people who decide."
+        "mention danger in passing are the hardest. Run `triage check` on the machine that will serve. Not for "
+        "deciding about persons: it sorts messages for people who decide."
     )
