@@ -78,7 +78,7 @@ def build(
             f"{job.out} already holds release {job.version} and is not overwritten; choose another version name",
         )
     taxonomy = Taxonomy.load(job.data)
-    splits = corpus.load_splits(job.data)
+    splits, read = corpus.load_splits(job.data), corpus_checksum(job.data)
     encoding, pad = load_encoding(job.recipe)
     reader = Reader(Normalizer.load(job.data / LEXICON), encoding, pad)
     step("train")
@@ -86,7 +86,7 @@ def build(
     step("export")
     lay_out(job, model, reader, taxonomy, splits["train"])
     step("calibrate")
-    manifest = calibrated(job, splits)
+    manifest = calibrated(job, splits, read)
     step("measure")
     return finish(job, manifest, splits)
 
@@ -119,8 +119,14 @@ def lay_out(
         export.export_hf(model, job.recipe.base, job.recipe.max_tokens, job.work / "hf")
 
 
-def calibrated(job: Job, splits: Mapping[str, list[corpus.Message]]) -> Manifest:
-    """Calibrate on the calibration split through the exported graph."""
+def calibrated(job: Job, splits: Mapping[str, list[corpus.Message]], read: str) -> Manifest:
+    """Calibrate on the calibration split through the exported graph;
+
+    Args:
+        job: what to build.
+        splits: messages by split.
+        read: checksum of the corpus that was trained on.
+    """
     blank = Manifest(
         version=job.version,
         stage="ensemble" if job.recipe.linear > 0 else "encoder",
@@ -130,7 +136,7 @@ def calibrated(job: Job, splits: Mapping[str, list[corpus.Message]]) -> Manifest
         overlap=job.recipe.overlap,
         training={
             "recipe": job.recipe.model_dump(),
-            "corpus_sha256": corpus_checksum(job.data),
+            "corpus_sha256": read,
             "messages": {name: len(part) for name, part in splits.items()},
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         },

@@ -32,6 +32,8 @@ from triage.text.normalize import Normalizer
 
 CHECKPOINT = "checkpoint.pt"
 _PROBE_BUDGET = 2048
+# Messages that the probe is fitted on: more move it little, and each costs a pass through the network.
+_PROBE_MESSAGES = 3000
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +213,9 @@ def finetune(
     key = hashlib.sha256(repr((recipe.model_dump(), [m.id for m in messages])).encode()).hexdigest()
     run = _Run(model, recipe.train, per_epoch * recipe.train.epochs, work, key)
     if not run.resume() and recipe.train.probe:
-        probe(model, vectors(model, ids, reader.pad), targets, heads)
+        chosen = random.Random(recipe.seed).sample(range(len(ids)), min(_PROBE_MESSAGES, len(ids)))
+        features = vectors(model, [ids[row] for row in chosen], reader.pad)
+        probe(model, features, targets.take(chosen), heads)
         run.averaged = AveragedModel(model)
     bfloat16 = recipe.train.bfloat16 and has_bfloat16()
     for rows in _schedule(messages, ids, recipe, run.step):
