@@ -16,7 +16,7 @@ from transformers import AutoTokenizer, PreTrainedModel
 from training import calibrate, corpus, export, report
 from training.baseline import measure_baseline
 from training.evaluate import evaluate, load_gold
-from training.finetune import Progress, Reader, finetune
+from training.finetune import CHECKPOINT, Progress, Reader, finetune
 from training.linear import fit_linear
 from training.network import Heads
 from training.quantize import quantize
@@ -88,7 +88,10 @@ def build(
     step("calibrate")
     manifest = calibrated(job, splits, read)
     step("measure")
-    return finish(job, manifest, splits)
+    sealed = finish(job, manifest, splits)
+    # Until here a build that is killed need not train again.
+    (job.work / CHECKPOINT).unlink()
+    return sealed
 
 
 def load_encoding(recipe: Recipe) -> tuple[Encoding, int]:
@@ -120,7 +123,7 @@ def lay_out(
 
 
 def calibrated(job: Job, splits: Mapping[str, list[corpus.Message]], read: str) -> Manifest:
-    """Calibrate on the calibration split through the exported graph;
+    """Calibrate on the calibration split through the exported graph.
 
     Args:
         job: what to build.

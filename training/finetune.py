@@ -191,7 +191,7 @@ def finetune(
     work: Path,
     progress: Callable[[Progress], None] = lambda at: None,
 ) -> PreTrainedModel:
-    """Train; resume from ``<work>/checkpoint.pt`` when it is there.
+    """Train; resume from ``<work>/checkpoint.pt`` when it is there, also when it is that of the last step.
 
     Args:
         messages: the training split.
@@ -270,7 +270,7 @@ class _Run:
         self.step += 1
         if self.step >= self.steps * self.recipe.average:
             self.averaged.update_parameters(self.model)
-        if self.step % self.recipe.checkpoint_every == 0 and self.step < self.steps:
+        if self.step % self.recipe.checkpoint_every == 0 or self.step == self.steps:
             self._save()
         return float(value.detach())
 
@@ -306,7 +306,6 @@ class _Run:
         return True
 
     def finish(self) -> PreTrainedModel:
-        (self.work / CHECKPOINT).unlink(missing_ok=True)
         if int(self.averaged.n_averaged) > 0:
             self.model.load_state_dict(self.averaged.module.state_dict())
         self.model.train(False)

@@ -134,6 +134,21 @@ def test_a_killed_build_goes_on_to_the_same_release(
     assert golden.load(job.out / "golden.jsonl") == golden.load(tiny_release / "golden.jsonl")
 
 
+def test_a_build_killed_after_training_does_not_train_again(tiny_job: Job, tmp_path: Path) -> None:
+    def kill(name: str) -> None:
+        if name == "measure":
+            raise KeyboardInterrupt
+
+    job = replace(tiny_job, work=tmp_path / "runs" / "tiny-1", out=tmp_path / "models" / "tiny-1", with_hf=False)
+    with pytest.raises(KeyboardInterrupt):
+        build(job, step=kill)
+    steps: list[int] = []
+    build(job, progress=lambda at: steps.append(at.step))
+    assert steps == []
+    assert Release.open(job.out).version == "tiny-1"
+    assert not (job.work / "checkpoint.pt").exists()
+
+
 def test_a_finished_release_is_not_overwritten(tiny_release: Path, tiny_job: Job) -> None:
     with pytest.raises(TrainingError, match="tiny-1，不会覆盖"):
         build(tiny_job)
