@@ -190,6 +190,8 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 SCRIPT = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that starts tests in the background ignores it
 from triage.engine import Triage
 from triage.testing import KeywordEngine
 Triage.load = lambda *args, **rest: KeywordEngine(seconds_per_token=0.0005)
