@@ -245,7 +245,7 @@ def _schedule(
 
 def _augmented(messages: Sequence[Message], rows: Sequence[int], recipe: Recipe, step: int) -> list[str]:
     chance = random.Random(f"{recipe.seed}:{step}:augment")
-    return [augment(messages[row].text, recipe.augment, chance) for row in rows]
+    return [augment(messages[row].text, messages[row].register, recipe.augment, chance) for row in rows]
 
 
 class _Run:

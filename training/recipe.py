@@ -25,6 +25,8 @@ class AugmentRecipe(_Part):
     cut_tail: Share = 0.10
     mask_places: Share = 0.10
     lose_characters: Share = 0.0
+    run_on: Share = 0.0
+    formal: Share = 0.0
 
 
 class TrainRecipe(_Part):

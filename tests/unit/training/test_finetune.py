@@ -107,8 +107,24 @@ def test_augmentation_keeps_the_letters_and_never_blanks() -> None:
     text = "对面，着火了！！快来，三楼 502。"
     assert drop_punctuation(text, random.Random(1)).replace(" ", "") == "对面着火了快来三楼502"
     always = AugmentRecipe(drop_punctuation=1, drop_digits=1)
-    assert augment("119", always, random.Random(1)) == "119"
-    assert augment(text, AugmentRecipe(**dict.fromkeys(AugmentRecipe.model_fields, 0)), random.Random(1)) == text
+    assert augment("119", "hotline", always, random.Random(1)) == "119"
+    never = AugmentRecipe(**dict.fromkeys(AugmentRecipe.model_fields, 0))
+    assert augment(text, "letter", never, random.Random(1)) == text
+
+
+def test_the_manners_of_letters_are_lent_to_letters_only() -> None:
+    text = "路灯不亮已有半年。下班的人摔了两个；报修没有回音。请修。"
+    never = dict.fromkeys(AugmentRecipe.model_fields, 0)
+    formal, joined = AugmentRecipe(**never | {"formal": 1}), AugmentRecipe(**never | {"run_on": 1})
+    assert augment(text, "group_chat", formal, random.Random(1)) == text
+    assert augment(text, "group_chat", joined, random.Random(1)) == text
+    framed = {augment(text, "letter", formal, random.Random(seed)) for seed in range(20)}
+    assert all(text in one for one in framed)
+    assert len(framed) > 10
+    changed = augment(text, "letter", joined, random.Random(3))
+    assert changed != text
+    assert len(changed) == len(text)
+    assert changed.endswith("请修。")
 
 
 @pytest.mark.parametrize("text", ["base = 3", "[train]\nepochs = 0", "[train]\nepoch = 3", "not toml ="])
