@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help serve test test-slow check format base train bench clean
+.PHONY: help serve test test-slow check format base train bench figures clean
 .DEFAULT_GOAL := help
 
 help:  ## This list.
@@ -56,6 +56,9 @@ train: $(VENV)/.dev models/base/config.json  ## Train a release: make train VERS
 
 bench: $(VENV)/.dev models/base/config.json  ## Measure speed beside transformers.pipeline; writes bench/results/latest.json.
 	$(BIN)/python -m bench $(ARGS)
+
+figures: $(VENV)/.dev  ## Write the figures of models/current and of the published bench into both READMEs.
+	$(BIN)/python -m bench.readme
 
 clean:  ## Remove what was installed and built; models and data stay.
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
