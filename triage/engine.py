@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,10 @@ MIN_KNOWN = 0.6
 MIN_HAN = 0.25
 MAX_KANA = 0.15
 DEFAULT_WORKERS = 2
+# Score from which a window's label is believed, where the release asks for more before it is dispatched.
+SURE = 0.9
+# Messages that ``classify`` prepares at a time.
+STRETCH = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +145,19 @@ class Triage:
         Args:
             texts: raw messages; a blank one gives a ``review`` decision with its reason.
         """
-        prepared = self.prepare(texts)
-        windows = [window for item in prepared for window in item.windows]
-        logits = iter(self.infer(windows))
+        decisions: list[Decision] = []
+        waiting: list[tuple[list[Prepared], Callable[[], list[Logits]]]] = []
+        # One stretch is prepared and the one before interpreted while the encoder reads: Python keeps the processor
+        # busy where batches would wait for it.
+        for start in range(0, len(texts), STRETCH):
+            prepared = self.prepare(texts[start : start + STRETCH])
+            waiting.append((prepared, self._begin([window for item in prepared for window in item.windows])))
+            if len(waiting) > 1:
+                decisions += self._decided(*waiting.pop(0))
+        return decisions + [decision for rest in waiting for decision in self._decided(*rest)]
+
+    def _decided(self, prepared: Sequence[Prepared], wait: Callable[[], list[Logits]]) -> list[Decision]:
+        logits = iter(wait())
         return [self.interpret(item, [next(logits) for _ in item.windows]) for item in prepared]
 
     def prepare(self, texts: Sequence[str]) -> list[Prepared]:
@@ -161,6 +175,10 @@ class Triage:
 
     def infer(self, windows: Sequence[Window], budget: int = TOKEN_BUDGET) -> list[Logits]:
         """Run the encoder over windows in length-sorted batches; results in the order given."""
+        return self._begin(windows, budget)()
+
+    def _begin(self, windows: Sequence[Window], budget: int = TOKEN_BUDGET) -> Callable[[], list[Logits]]:
+        """Start the batches; what is returned waits for their results."""
         batches = plan_batches([len(window.ids) for window in windows], budget)
         found: list[Logits | None] = [None] * len(windows)
 
@@ -168,12 +186,14 @@ class Triage:
             for index, logits in zip(batch, self._encoder.run([windows[i].ids for i in batch]), strict=True):
                 found[index] = logits
 
-        if self._pool and len(batches) > 1:
-            list(self._pool.map(work, batches))
-        else:
-            for batch in batches:
-                work(batch)
-        return [logits for logits in found if logits is not None]
+        # Starts at once where there are threads, else when it is asked for.
+        running = self._pool.map(work, batches) if self._pool and len(batches) > 1 else map(work, batches)
+
+        def wait() -> list[Logits]:
+            list(running)
+            return [logits for logits in found if logits is not None]
+
+        return wait
 
     def interpret(self, prepared: Prepared, logits: Sequence[Logits]) -> Decision:
         """Turn what the encoder said of a message's windows into a decision."""
@@ -238,7 +258,8 @@ class Triage:
         for window in logits[:0] if len(logits) == 1 else logits:
             scores = policy.probabilities(window.outputs[: len(ids)], self.manifest.calibration)
             best = int(scores.argmax())
-            threshold = self.manifest.routing.auto.get(ids[best], 1.1)
+            # A label that is never dispatched by the machine alone may still speak against another that is.
+            threshold = min(self.manifest.routing.auto.get(ids[best], SURE), SURE)
             if ids[best] != label and self.taxonomy.labels[best].dispatch and scores[best] >= threshold:
                 doubts.append("windows_disagree")
                 break

@@ -204,6 +204,16 @@ def test_windows_that_disagree_go_to_an_officer(exact: Triage) -> None:
     assert (decision.route, decision.reasons[-1]) == ("review", "windows_disagree")
 
 
+def test_a_label_that_is_never_dispatched_can_speak_against_one_that_is(
+    tiny_release: Path, plain: dict[str, Any], tmp_path: Path
+) -> None:
+    routing = Routing(dict.fromkeys(IDS, 0.8) | {"fire_hazard": 1.1}, 0.2)
+    engine = Triage.load(copy_of(tiny_release, tmp_path / "tiny-1", **plain | {"routing": routing}))
+    decision = said(engine, LONG, ["traffic", "traffic", "fire_hazard"])
+    assert (decision.label, decision.route) == ("traffic", "review")
+    assert "windows_disagree" in decision.reasons
+
+
 @pytest.mark.parametrize(
     ("labels", "strength"),
     [
