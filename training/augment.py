@@ -1,5 +1,5 @@
 """Changes that real messages come with, made to training texts: lost punctuation and digits, cut tails, masked places,
-the formulas and run-on sentences of letters to an office.
+the formulas and run-on sentences of letters to an office, SMS stripped by a gateway.
 
 Every function takes a text and a random generator and returns a text that still means the same to a reader.
 """
@@ -13,6 +13,8 @@ from random import Random
 from training.recipe import AugmentRecipe
 
 _PUNCTUATION = re.compile(r"[，。！？；：、,.!?;:~…“”\"'《》()（）\s]+")
+_SIGNS = re.compile(r"\W+")
+_LINK = re.compile(r"(?:https?://|www\.)[\x21-\x7e]+")
 _DIGITS = re.compile(r"\d+")
 _STOP = re.compile(r"[。；](?=.)")
 _OPENINGS = (
@@ -83,8 +85,22 @@ _CHANGES: tuple[tuple[str, Callable[[str, Random], str]], ...] = (
     ("lose_characters", lose_characters),
     ("drop_punctuation", drop_punctuation),
 )
-# These speak of the manners of letters alone.
-_LETTER_CHANGES: tuple[tuple[str, Callable[[str, Random], str]], ...] = (("run_on", run_on), ("formal", formal))
+
+
+def bare(text: str, random: Random) -> str:
+    """As gateways and collections keep an SMS: links whole, no other punctuation, most numbers gone."""
+    words = _LINK.split(text)
+    links = _LINK.findall(text)
+    plain = [_DIGITS.sub(lambda found: "" if random.random() < 0.5 else found.group(), word) for word in words]
+    parts = [_SIGNS.sub("", word) for word in plain]
+    return "".join(part for pair in zip(parts, [*links, ""], strict=True) for part in pair)
+
+
+# The manners of one register alone.
+_BY_REGISTER: dict[str, tuple[tuple[str, Callable[[str, Random], str]], ...]] = {
+    "letter": (("run_on", run_on), ("formal", formal)),
+    "forwarded": (("bare", bare),),
+}
 
 
 def augment(text: str, register: str, recipe: AugmentRecipe, random: Random) -> str:
@@ -92,12 +108,12 @@ def augment(text: str, register: str, recipe: AugmentRecipe, random: Random) -> 
 
     Args:
         text: a message.
-        register: the corpus register that it is written in; some changes are made to letters only.
+        register: what the corpus calls it; some changes are made to letters or to forwarded texts only.
         recipe: the chances.
         random: decides.
     """
     changed = text
-    for name, change in (*(_LETTER_CHANGES if register == "letter" else ()), *_CHANGES):
+    for name, change in (*_BY_REGISTER.get(register, ()), *_CHANGES):
         if random.random() < getattr(recipe, name):
             changed = change(changed, random)
     return changed if changed.strip() else text

@@ -27,6 +27,7 @@ class AugmentRecipe(_Part):
     lose_characters: Share = 0.0
     run_on: Share = 0.0
     formal: Share = 0.0
+    bare: Share = 0.0
 
 
 class TrainRecipe(_Part):

@@ -127,6 +127,16 @@ def test_the_manners_of_letters_are_lent_to_letters_only() -> None:
     assert changed.endswith("请修。")
 
 
+def test_a_bare_sms_keeps_its_links_and_its_characters() -> None:
+    text = "【某商城】满200减50，回T退订：http://a-b.example/x1，快来！"
+    never = dict.fromkeys(AugmentRecipe.model_fields, 0)
+    changed = augment(text, "forwarded", AugmentRecipe(**never | {"bare": 1}), random.Random(1))
+    assert "http://a-b.example/x1" in changed
+    assert not set("【】，：！") & set(changed)
+    assert "某商城满" in changed
+    assert "快来" in changed
+
+
 @pytest.mark.parametrize("text", ["base = 3", "[train]\nepochs = 0", "[train]\nepoch = 3", "not toml ="])
 def test_a_bad_recipe_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "r.toml").write_text(text, encoding="utf-8")
