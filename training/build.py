@@ -113,7 +113,7 @@ def lay_out(
     chosen = random.Random(job.recipe.seed).sample(messages, min(QUANTIZE_ON, len(messages)))
     quantize(job.work / "fp32.onnx", job.out / "model.onnx", reader.ids([message.text for message in chosen]))
     if job.recipe.linear > 0:
-        fit_linear(messages, taxonomy, reader.normalizer, job.recipe.linear).save(job.out / LINEAR)
+        fit_linear(messages, taxonomy, reader.normalizer, job.recipe).save(job.out / LINEAR)
     reader.encoding.tokenizer.save(str(job.out / "tokenizer.json"), pretty=False)
     shutil.copy(job.data / TAXONOMY_FILE, job.out / TAXONOMY_FILE)
     for file in sorted((job.data / LEXICON).iterdir()):

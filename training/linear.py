@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, vstack
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import normalize
 
+from training.augment import augment
 from training.corpus import Message
+from training.recipe import Recipe
 from triage.model.encoding import canonical
 from triage.model.linear import BITS, Linear, ngrams
 from triage.taxonomy import Taxonomy
@@ -20,21 +23,28 @@ from triage.text.normalize import Normalizer
 _MIN_MESSAGES = 2
 
 
-def fit_linear(messages: Sequence[Message], taxonomy: Taxonomy, normalizer: Normalizer, strength: float) -> Linear:
-    """Logistic regression on hashed n-grams, labels weighted to equal shares.
+def fit_linear(messages: Sequence[Message], taxonomy: Taxonomy, normalizer: Normalizer, recipe: Recipe) -> Linear:
+    """Logistic regression on hashed n-grams of each message and of one changed copy of it, labels of equal weight.
 
     Args:
         messages: the training split; every label of the taxonomy must stand in it.
         taxonomy: label order.
         normalizer: the lexicon's.
-        strength: inverse of the L2 penalty, above 0 (scikit-learn's ``C``).
+        recipe: ``linear`` is the inverse of the L2 penalty, above 0 (scikit-learn's ``C``); ``augment`` and ``seed``
+            make the copies.
     """
-    counts = _counts([canonical(normalizer(message.text).text).text for message in messages])
+    chance = random.Random(f"{recipe.seed}:linear")
+    copies = [augment(message.text, message.register, recipe.augment, chance) for message in messages]
+
+    def read(texts: Sequence[str]) -> csr_array:
+        return _counts([canonical(normalizer(text).text).text for text in texts])
+
+    counts = read([message.text for message in messages])
     seen = np.bincount(counts.indices, minlength=1 << BITS)
     rarity = np.where(seen >= _MIN_MESSAGES, np.log((1 + len(messages)) / (1 + seen)) + 1, 0).astype(np.float16)
-    inputs = normalize(csr_array(counts.multiply(rarity.astype(np.float32)[None, :])))
-    wanted = [taxonomy.ids.index(message.label) for message in messages]
-    model = LogisticRegression(C=strength, max_iter=1000, class_weight="balanced").fit(inputs, wanted)
+    inputs = normalize(csr_array(vstack([counts, read(copies)]).multiply(rarity.astype(np.float32)[None, :])))
+    wanted = [taxonomy.ids.index(message.label) for message in messages] * 2
+    model = LogisticRegression(C=recipe.linear, max_iter=1000, class_weight="balanced").fit(inputs, wanted)
     weights: NDArray[np.float16] = model.coef_.T.astype(np.float16)
     return Linear(rarity, weights, model.intercept_.astype(np.float32))
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from training.corpus import Message, load
 from training.linear import fit_linear
+from training.recipe import Recipe
 from triage.errors import ReleaseCorrupt
 from triage.model.encoding import canonical
 from triage.model.linear import BITS, Linear, ngrams
@@ -25,7 +26,7 @@ def messages(data: Path) -> list[Message]:
 
 @pytest.fixture(scope="module")
 def linear(data: Path, messages: list[Message]) -> Linear:
-    return fit_linear(messages, Taxonomy.load(data), Normalizer.load(data / "lexicon"), 10.0)
+    return fit_linear(messages, Taxonomy.load(data), Normalizer.load(data / "lexicon"), Recipe())
 
 
 def test_ngrams_are_counted_once_each() -> None:
