@@ -1,4 +1,4 @@
-"""The data team's commands: ``triage base``, ``train``, ``baseline``, ``evaluate`` and ``data check``."""
+"""The data team's commands: ``triage base``, ``train``, ``baseline``, ``evaluate`` and ``data …``."""
 
 from __future__ import annotations
 
@@ -167,6 +167,25 @@ def check(data: DATA = Path("data"), as_json: AS_JSON = False) -> None:
         typer.echo(f"{sum(map(len, splits.values()))} messages, {len(findings)} findings")
     if findings:
         raise typer.Exit(1)
+
+
+@data_app.command("agreement")
+def agreement(data: DATA = Path("data"), as_json: AS_JSON = False) -> None:
+    """Compare the corpus's labels with the blind second reading beside it. 两次标注的一致程度"""
+    from training import agreement as reading
+    from training import corpus
+
+    found = reading.agreement(corpus.load_splits(data), reading.load_readings(data / reading.FILE))
+    if as_json:
+        typer.echo(json.dumps(found, ensure_ascii=False))
+        return
+    table = Table("", "messages", "agreement", "kappa")
+    rows = {"all": found, **found["by_split"], **found["by_register"], **found["by_label"]}
+    for name, row in rows.items():
+        table.add_row(name, str(row["n"]), f"{row['agreement']:.3f}", _figure(row.get("kappa")))
+    Console().print(table)
+    typer.echo(f"urgency, where both name the same report label: {found['urgency_agreement']:.3f}")
+    typer.echo("; ".join(f"{name} {count}" for name, count in found["changed"].items()))
 
 
 def _print_counts(splits: dict[str, list[Any]], taxonomy: Taxonomy) -> None:
