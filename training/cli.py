@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -166,6 +167,33 @@ def check(data: DATA = Path("data"), as_json: AS_JSON = False) -> None:
         _print_counts(splits, Taxonomy.load(data))
         typer.echo(f"{sum(map(len, splits.values()))} messages, {len(findings)} findings")
     if findings:
+        raise typer.Exit(1)
+
+
+@data_app.command("coverage")
+def coverage(data: DATA = Path("data"), as_json: AS_JSON = False) -> None:
+    """Show what of the codebook the corpus covers, by the scenario matrix. 语料覆盖情况
+
+    Exit code 1 when a cell falls short.
+    """
+    from training import corpus
+    from training.coverage import coverage as measure
+    from training.coverage import load_matrix
+
+    splits = corpus.load_splits(data)
+    found = measure([m for part in splits.values() for m in part], corpus.load_topics(data), load_matrix(data))
+    if as_json:
+        typer.echo(json.dumps(asdict(found), ensure_ascii=False))
+    else:
+        table = Table("", "topic", *corpus.REGISTERS, "voices", "hard", "plain")
+        for row in found.rows:
+            cells = [*row.registers.values(), row.voices, row.hard, row.plain]
+            table.add_row(row.table, row.topic, *map(str, cells))
+        Console().print(table)
+        typer.echo("minimal pairs: " + ", ".join(f"{name} {count}" for name, count in found.pairs.items()))
+        for text in found.missing:
+            typer.echo(f"short  {text}")
+    if found.missing:
         raise typer.Exit(1)
 
 
