@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from triage import Triage
-from triage.model.artifact import resolve
+from triage.model.artifact import Manifest
 
 ROOT = Path(__file__).parent.parent
 NAMES = ("README.md", "README.zh-CN.md")
@@ -22,16 +22,19 @@ SETS = ("validation", "test", "citizen_dev", "sms_dev")
 
 def main() -> None:
     """Rewrite both files in place."""
-    release = resolve(ROOT / "models" / "current")
-    metrics = json.loads((release / "manifest.json").read_text(encoding="utf-8"))["metrics"]
+    engine = Triage.load(ROOT / "models" / "current")
     bench = json.loads((ROOT / "bench" / "results" / "published.json").read_text(encoding="utf-8"))
-    engine = Triage.load(release)
     for name in NAMES:
         file = ROOT / name
-        text = re.sub(r"\b\d{4}\.\d{2}\.\d+\b(?=`, |/README|\")", release.name, file.read_text(encoding="utf-8"))
-        text = with_rows(text, figures(metrics))
-        text = with_ratios(text, bench)
+        text = with_figures(file.read_text(encoding="utf-8"), engine.manifest, bench)
         file.write_text(with_answer(text, engine), encoding="utf-8")
+
+
+def with_figures(text: str, manifest: Manifest, bench: Mapping[str, Any]) -> str:
+    """Replace the release's version, its table and the ratios; what a text holds already stays as it is."""
+    # A comma of either language follows the version in prose; the examples of a retraining name another.
+    text = re.sub(r"\b\d{4}\.\d{2}\.\d+\b(?=`[,，]|/README|\")", manifest.version, text)
+    return with_ratios(with_rows(text, figures(manifest.metrics)), bench)
 
 
 def figures(metrics: Mapping[str, Any]) -> list[list[str]]:

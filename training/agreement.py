@@ -6,7 +6,6 @@ The reading is a file of its own, ``second_reading.jsonl`` in the data folder: o
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 from sklearn.metrics import cohen_kappa_score
 
-from training.corpus import Message
+from training.corpus import Message, rows_of
 from triage.errors import CorpusError
 
 FILE = "second_reading.jsonl"
@@ -41,17 +40,7 @@ def load_readings(path: Path) -> list[Reading]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
         raise CorpusError(f"读不了 {path.name}：{error}", f"cannot read {path.name}: {error}") from error
-    found = []
-    for number, line in enumerate(lines, 1):
-        try:
-            row = json.loads(line)
-            found.append(Reading(**{**row, "secondary": tuple(row["secondary"])}))
-        except (ValueError, TypeError, KeyError) as error:
-            raise CorpusError(
-                f"{path.name} 第 {number} 行无效：{type(error).__name__}",
-                f"{path.name} row {number} is not a reading ({type(error).__name__})",
-            ) from error
-    return found
+    return rows_of(Reading, path.name, enumerate(lines, 1), "a reading")
 
 
 def agreement(splits: Mapping[str, Sequence[Message]], readings: Sequence[Reading]) -> dict[str, Any]:

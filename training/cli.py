@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from triage.taxonomy import Taxonomy
 
@@ -185,10 +185,13 @@ def coverage(data: DATA = Path("data"), as_json: AS_JSON = False) -> None:
     if as_json:
         typer.echo(json.dumps(asdict(found), ensure_ascii=False))
     else:
-        table = Table("", "topic", *corpus.REGISTERS, "voices", "hard", "plain")
-        for row in found.rows:
+        # A narrow terminal folds the heads, never the topics. Where a table of topics ends, a line is drawn.
+        counted = [Column(name, overflow="fold") for name in (*corpus.REGISTERS, "voices", "hard", "plain")]
+        table = Table(Column("topic", no_wrap=True), *counted)
+        for row, below in zip(found.rows, [*found.rows[1:], None], strict=True):
             cells = [*row.registers.values(), row.voices, row.hard, row.plain]
-            table.add_row(row.table, row.topic, *map(str, cells))
+            ends = below is None or below.table != row.table
+            table.add_row(row.topic, *map(str, cells), end_section=ends)
         Console().print(table)
         typer.echo("minimal pairs: " + ", ".join(f"{name} {count}" for name, count in found.pairs.items()))
         for text in found.missing:

@@ -12,10 +12,10 @@ import hashlib
 import json
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -28,6 +28,8 @@ from triage.taxonomy import Taxonomy, Urgency
 from triage.text import privacy
 from triage.text.entities import EntityFinder
 from triage.text.normalize import Normalizer
+
+Row = TypeVar("Row")
 
 REGISTERS = ("group_chat", "hotline", "letter", "forwarded", "everyday")
 SPLITS = ("train", "validation", "calibration", "test")
@@ -76,19 +78,33 @@ def load(path: Path) -> list[Message]:
     Raises:
         CorpusError: a row is not JSON or lacks a field; the message names the file and the row.
     """
-    messages = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
-        if not line:
-            continue
+    lines = path.read_text(encoding="utf-8").split("\n")
+    return rows_of(Message, path.name, [(number, line) for number, line in enumerate(lines, 1) if line], "a corpus row")
+
+
+def rows_of(kind: Callable[..., Row], file: str, lines: Iterable[tuple[int, str]], what: str) -> list[Row]:
+    """Rows from JSON lines whose fields are those of ``kind``; ``secondary`` becomes a tuple.
+
+    Args:
+        kind: the rows' class.
+        file: name for the error.
+        lines: (number, line) pairs.
+        what: a row in words, for the error.
+
+    Raises:
+        CorpusError: a line is not such a row; the message names the file and the number, never the text.
+    """
+    found = []
+    for number, line in lines:
         try:
             row = json.loads(line)
-            messages.append(Message(**{**row, "secondary": tuple(row["secondary"])}))
+            found.append(kind(**{**row, "secondary": tuple(row["secondary"])}))
         except (ValueError, TypeError, KeyError) as error:
             raise CorpusError(
-                f"{path.name} 第 {number} 行无效：{type(error).__name__}",
-                f"{path.name} row {number} is not a corpus row ({type(error).__name__})",
+                f"{file} 第 {number} 行无效：{type(error).__name__}",
+                f"{file} row {number} is not {what} ({type(error).__name__})",
             ) from error
-    return messages
+    return found
 
 
 def load_splits(folder: Path) -> dict[str, list[Message]]:

@@ -17,7 +17,9 @@ import typer
 from api.app import create_app
 from api.schemas import ClassifyResponse
 from api.settings import PREFIX, Settings, settings_table
+from bench.readme import with_figures
 from triage import cli
+from triage.model.artifact import Release
 from triage.testing import KeywordEngine
 
 ROOT = Path(__file__).parents[2]
@@ -142,6 +144,12 @@ def test_both_languages_have_the_same_shape() -> None:
 def test_both_languages_give_the_same_figures() -> None:
     english, chinese = ([row for _, row in figures(text_of(name), known_figures())] for name in NAMES)
     assert english == chinese
+
+
+def test_the_figures_of_the_release_stand_in_both(readme: str) -> None:
+    bench = json.loads((ROOT / "bench" / "results" / "published.json").read_text(encoding="utf-8"))
+    manifest = Release.open(ROOT / "models" / "current").manifest
+    assert with_figures(readme, manifest, bench) == readme
 
 
 def test_python_blocks_run(readme: str, monkeypatch: pytest.MonkeyPatch) -> None:
