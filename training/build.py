@@ -31,7 +31,7 @@ from triage.taxonomy import Taxonomy
 from triage.text.normalize import Normalizer
 
 GOLDEN_ROWS = 64
-QUANTIZE_ON = 300
+QUANTIZE_ON = 600
 
 
 @dataclass(frozen=True, slots=True)

@@ -206,7 +206,7 @@ def finetune(
     """
     torch.manual_seed(recipe.seed)
     heads, targets = Heads.of(taxonomy), Targets.of(messages, taxonomy)
-    model = load_network(recipe.base, heads, recipe.train.dropout)
+    model = load_network(recipe.base, heads, recipe.train.dropout, recipe.train.attention_dropout)
     model.base_model.embeddings.requires_grad_(not recipe.train.freeze_embeddings)
     ids = reader.ids([m.text for m in messages])
     per_epoch = -(-len(messages) // recipe.train.batch_size)

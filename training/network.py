@@ -45,13 +45,14 @@ class Heads:
         return label, secondary, urgency
 
 
-def load_network(base: str, heads: Heads, dropout: float) -> PreTrainedModel:
+def load_network(base: str, heads: Heads, dropout: float, attention_dropout: float = 0.0) -> PreTrainedModel:
     """A base encoder with a fresh last layer.
 
     Args:
         base: Hugging Face folder or hub id.
         heads: decides the number of outputs.
         dropout: in [0, 1), in the encoder and before the last layer.
+        attention_dropout: in [0, 1), of attention probabilities.
 
     Raises:
         TrainingError: the base cannot be loaded.
@@ -61,6 +62,7 @@ def load_network(base: str, heads: Heads, dropout: float) -> PreTrainedModel:
             base,
             num_labels=heads.outputs,
             hidden_dropout_prob=dropout,
+            attention_probs_dropout_prob=attention_dropout,
             classifier_dropout=dropout,
         )
     except (OSError, ValueError) as error:

@@ -42,6 +42,7 @@ class TrainRecipe(_Part):
         warmup: share of all steps over which the rate rises; it falls linearly to 0 after.
         weight_decay: AdamW's, on matrices only.
         dropout: in the encoder and before the last layer.
+        attention_dropout: of attention probabilities. Drawing its masks on a processor takes a fifth of a step.
         label_smoothing: of the primary label's cross-entropy.
         secondary_weight: weight of the secondary labels' loss.
         urgency_weight: weight of the urgency loss.
@@ -64,6 +65,7 @@ class TrainRecipe(_Part):
     warmup: Share = 0.1
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     dropout: Share = 0.1
+    attention_dropout: Share = 0.0
     label_smoothing: Share = 0.05
     secondary_weight: Annotated[float, Field(ge=0)] = 0.5
     urgency_weight: Annotated[float, Field(ge=0)] = 0.3
