@@ -15,7 +15,8 @@ from transformers import AutoTokenizer, PreTrainedModel
 
 from training import calibrate, corpus, export, report
 from training.baseline import measure_baseline
-from training.evaluate import evaluate, load_gold
+from training.disguise import Disguiser
+from training.evaluate import evaluate, evaluate_disguised, load_gold
 from training.finetune import CHECKPOINT, Progress, Reader, finetune
 from training.linear import fit_linear
 from training.network import Heads
@@ -160,6 +161,7 @@ def finish(job: Job, manifest: Manifest, splits: Mapping[str, list[corpus.Messag
     metrics: dict[str, object] = {file.stem: evaluate(engine, file) for file in files}
     metrics["baseline"] = measure_baseline(splits["train"], files, job.data)
     metrics["int8_agreement"] = int8_agreement(job, engine, files)
+    metrics["disguise"] = evaluate_disguised(engine, files[1], Disguiser.load(job.data))
     step = max(1, len(splits["test"]) // GOLDEN_ROWS)
     rows = golden.record(engine, [message.text for message in splits["test"][::step][:GOLDEN_ROWS]])
     lines = [json.dumps(row, ensure_ascii=False) for row in rows]

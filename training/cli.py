@@ -130,16 +130,33 @@ def baseline(
 def evaluate(
     model: Annotated[Path, typer.Argument(help="Release folder or models/current. 模型版本")],
     files: Annotated[list[Path], typer.Argument(help="Labelled .jsonl files. 评测文件")],
+    disguise: Annotated[bool, typer.Option("--disguise", help="Fraud in twelve disguises instead. 测伪装")] = False,
+    data: DATA = Path("data"),
     as_json: AS_JSON = False,
 ) -> None:
     """Measure a release on labelled files, through the very folder that serves. 评测
 
     Example: triage evaluate models/current data/corpus/test.jsonl
     """
+    from training.disguise import Disguiser
     from training.evaluate import evaluate as measure
+    from training.evaluate import evaluate_disguised
+    from training.report import DISGUISE
     from triage import Triage
 
     engine = Triage.load(model)
+    if disguise:
+        disguiser = Disguiser.load(data)
+        for file in files:
+            ways = evaluate_disguised(engine, file, disguiser)
+            if as_json:
+                typer.echo(json.dumps({file.stem: ways}, ensure_ascii=False))
+                continue
+            table = Table(file.stem, *DISGUISE.values())
+            for family, row in ways.items():
+                table.add_row(family, *(_figure(row[key]) for key in DISGUISE))
+            Console().print(table)
+        return
     with _stages() as (step, _):
         found = {}
         for file in files:

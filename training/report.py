@@ -39,13 +39,19 @@ FIGURES = (
     ("secondary_f1", "secondary labels, micro-F1"),
 )
 
+DISGUISE = {
+    "fraud_recall": "fraud recall",
+    "fraud_found_or_reviewed": "found or reviewed",
+    "lost": "recall lost",
+}
+
 
 def card(manifest: Manifest, taxonomy: Taxonomy) -> str:
     """Markdown of the model card.
 
     Args:
-        manifest: with ``metrics`` by data set, as ``training.evaluate.measure`` gives them; ``baseline`` and
-            ``int8_agreement`` beside them where they were measured.
+        manifest: with ``metrics`` by data set, as ``training.evaluate.measure`` gives them; ``baseline``,
+            ``int8_agreement`` and ``disguise`` beside them where they were measured.
         taxonomy: names of the labels.
     """
     metrics: Mapping[str, Any] = manifest.metrics
@@ -69,6 +75,7 @@ def card(manifest: Manifest, taxonomy: Taxonomy) -> str:
         ),
         *_registers(metrics, sets),
         *_comparisons(metrics, sets),
+        *_disguise(metrics),
         _decisions(manifest, taxonomy),
         _limits(),
     ]
@@ -119,6 +126,18 @@ def _comparisons(metrics: Mapping[str, Any], sets: Sequence[str]) -> list[str]:
         rows = [["same label as fp32", *(agreement.get(s, "–") for s in sets)]]
         parts += ["int8 against the same network in fp32:", table(["", *sets], rows)]
     return parts
+
+
+def _disguise(metrics: Mapping[str, Any]) -> list[str]:
+    found: Mapping[str, Mapping[str, float]] = metrics.get("disguise", {})
+    if not found:
+        return []
+    rows = [[family, *(row[key] for key in DISGUISE)] for family, row in found.items()]
+    return [
+        "The fraud of `test`, disguised one family at a time (`triage evaluate models/current data/corpus/test.jsonl "
+        "--disguise`):",
+        table(["", *DISGUISE.values()], rows),
+    ]
 
 
 def _decisions(manifest: Manifest, taxonomy: Taxonomy) -> str:
