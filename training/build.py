@@ -16,7 +16,7 @@ from transformers import AutoTokenizer, PreTrainedModel
 from training import calibrate, corpus, export, report
 from training.baseline import measure_baseline
 from training.disguise import Disguiser
-from training.evaluate import evaluate, evaluate_disguised, load_gold
+from training.evaluate import evaluate, evaluate_disguised, evaluate_evidence, load_gold
 from training.finetune import CHECKPOINT, Progress, Reader, finetune
 from training.linear import fit_linear
 from training.network import Heads
@@ -30,6 +30,7 @@ from triage.model.encoding import Encoding
 from triage.taxonomy import FILE as TAXONOMY_FILE
 from triage.taxonomy import Taxonomy
 from triage.text.normalize import Normalizer
+from triage.text.segment import Segmenter
 
 GOLDEN_ROWS = 64
 QUANTIZE_ON = 600
@@ -162,6 +163,8 @@ def finish(job: Job, manifest: Manifest, splits: Mapping[str, list[corpus.Messag
     metrics["baseline"] = measure_baseline(splits["train"], files, job.data)
     metrics["int8_agreement"] = int8_agreement(job, engine, files)
     metrics["disguise"] = evaluate_disguised(engine, files[1], Disguiser.load(job.data))
+    lexicon = job.data / LEXICON
+    metrics["evidence"] = evaluate_evidence(engine, files[1], Normalizer.load(lexicon), Segmenter.load(lexicon))
     step = max(1, len(splits["test"]) // GOLDEN_ROWS)
     rows = golden.record(engine, [message.text for message in splits["test"][::step][:GOLDEN_ROWS]])
     lines = [json.dumps(row, ensure_ascii=False) for row in rows]

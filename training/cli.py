@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -16,6 +16,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Column, Table
 
 from triage.taxonomy import Taxonomy
+
+if TYPE_CHECKING:
+    from triage.engine import Classifier
 
 CONFIGS = Path(__file__).parent / "configs"
 DATA = Annotated[Path, typer.Option("--data", help="Data folder: taxonomy.toml, lexicon/, corpus/. 数据文件夹")]
@@ -131,6 +134,7 @@ def evaluate(
     model: Annotated[Path, typer.Argument(help="Release folder or models/current. 模型版本")],
     files: Annotated[list[Path], typer.Argument(help="Labelled .jsonl files. 评测文件")],
     disguise: Annotated[bool, typer.Option("--disguise", help="Fraud in twelve disguises instead. 测伪装")] = False,
+    evidence: Annotated[bool, typer.Option("--evidence", help="Test the evidence by deletion. 测证据")] = False,
     data: DATA = Path("data"),
     as_json: AS_JSON = False,
 ) -> None:
@@ -138,31 +142,51 @@ def evaluate(
 
     Example: triage evaluate models/current data/corpus/test.jsonl
     """
-    from training.disguise import Disguiser
     from training.evaluate import evaluate as measure
-    from training.evaluate import evaluate_disguised
-    from training.report import DISGUISE
     from triage import Triage
 
     engine = Triage.load(model)
-    if disguise:
-        disguiser = Disguiser.load(data)
-        for file in files:
-            ways = evaluate_disguised(engine, file, disguiser)
-            if as_json:
-                typer.echo(json.dumps({file.stem: ways}, ensure_ascii=False))
-                continue
-            table = Table(file.stem, *DISGUISE.values())
-            for family, row in ways.items():
-                table.add_row(family, *(_figure(row[key]) for key in DISGUISE))
-            Console().print(table)
-        return
     with _stages() as (step, _):
-        found = {}
+        found: dict[str, Any] = {}
         for file in files:
             step(file.stem)
-            found[file.stem] = measure(engine, file)
-    _output(found, as_json)
+            if disguise:
+                found[file.stem] = _disguised(engine, file, data)
+            elif evidence:
+                found[file.stem] = _evidence(engine, file, data)
+            else:
+                found[file.stem] = measure(engine, file)
+    if as_json or not (disguise or evidence):
+        _output(found, as_json)
+    for name, rows in () if as_json else found.items():
+        if disguise:
+            _print_disguised(name, rows)
+        elif evidence:
+            typer.echo(f"{name}  " + "  ".join(f"{key} {_figure(value)}" for key, value in rows.items()))
+
+
+def _disguised(engine: Classifier, file: Path, data: Path) -> dict[str, dict[str, float]]:
+    from training.disguise import Disguiser
+    from training.evaluate import evaluate_disguised
+
+    return evaluate_disguised(engine, file, Disguiser.load(data))
+
+
+def _evidence(engine: Classifier, file: Path, data: Path) -> dict[str, float]:
+    from training.evaluate import evaluate_evidence
+    from triage.text import Normalizer
+    from triage.text.segment import Segmenter
+
+    return evaluate_evidence(engine, file, Normalizer.load(data / "lexicon"), Segmenter.load(data / "lexicon"))
+
+
+def _print_disguised(name: str, ways: dict[str, dict[str, float]]) -> None:
+    from training.report import DISGUISE
+
+    table = Table(name, *DISGUISE.values())
+    for family, row in ways.items():
+        table.add_row(family, *(_figure(row[key]) for key in DISGUISE))
+    Console().print(table)
 
 
 @data_app.command("check")

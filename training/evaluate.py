@@ -16,6 +16,8 @@ from training.disguise import FAMILIES, Disguiser
 from triage.decision import Decision
 from triage.engine import Classifier
 from triage.errors import CorpusError
+from triage.text.normalize import Normalizer
+from triage.text.segment import Segmenter
 
 FRAUD = "telecom_fraud"
 
@@ -170,3 +172,54 @@ def evaluate_disguised(
         first = found.get("plain", figures)
         found[family] = {**figures, "lost": first["fraud_recall"] - figures["fraud_recall"]}
     return found
+
+
+def evaluate_evidence(
+    engine: Classifier, path: Path, normalizer: Normalizer, segmenter: Segmenter, seed: int = 1
+) -> dict[str, float]:
+    """Whether the evidence carried the decision: what leaving it out does to the label's score.
+
+    Method: deletion (DeYoung et al. 2020, *ERASER*, arXiv:1911.03429, there called comprehensiveness) beside the
+    deletion of as many other words of the same message drawn at random.
+
+    Args:
+        engine: the release.
+        path: labelled messages; those are read whose label is right and is acted on, since the evidence for "nothing"
+            is the whole message.
+        normalizer, segmenter: cut a message into words.
+        seed: of the draw.
+
+    Returns:
+        messages, and in [0, 1] the mean fall of the score without the evidence (evidence), without random words
+        (random), and the difference (margin). Empty where no message has evidence and enough other words.
+    """
+    random, gold = Random(seed), load_gold(path)
+    decided: list[Decision] = []
+    bare: list[str] = []
+    thinned: list[str] = []
+    for g, d in zip(gold, engine.classify([g.text for g in gold]), strict=True):
+        if d.label != g.label or not d.evidence or not engine.taxonomy[d.label].dispatch:
+            continue
+        shown = [(e.start, e.end) for e in d.evidence]
+        message = normalizer(g.text)
+        spans = [message.raw_span(start, end) for start, end, word in segmenter.words(message.text) if word.isalnum()]
+        others = [s for s in spans if all(s[1] <= start or end <= s[0] for start, end in shown)]
+        if len(others) > len(shown):
+            decided.append(d)
+            bare.append(_without(g.text, shown))
+            thinned.append(_without(g.text, random.sample(others, len(shown))))
+    if not decided:
+        return {}
+
+    def fall(texts: Sequence[str]) -> float:
+        pairs = zip(decided, engine.classify(texts), strict=True)
+        return float(np.mean([before.confidence - after.scores[before.label] for before, after in pairs]))
+
+    carried, drawn = fall(bare), fall(thinned)
+    return {"messages": len(decided), "evidence": carried, "random": drawn, "margin": carried - drawn}
+
+
+def _without(text: str, spans: Sequence[tuple[int, int]]) -> str:
+    for start, end in sorted(spans, reverse=True):
+        text = text[:start] + text[end:]
+    return text

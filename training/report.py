@@ -51,7 +51,7 @@ def card(manifest: Manifest, taxonomy: Taxonomy) -> str:
 
     Args:
         manifest: with ``metrics`` by data set, as ``training.evaluate.measure`` gives them; ``baseline``,
-            ``int8_agreement`` and ``disguise`` beside them where they were measured.
+            ``int8_agreement``, ``disguise`` and ``evidence`` beside them where they were measured.
         taxonomy: names of the labels.
     """
     metrics: Mapping[str, Any] = manifest.metrics
@@ -76,6 +76,7 @@ def card(manifest: Manifest, taxonomy: Taxonomy) -> str:
         *_registers(metrics, sets),
         *_comparisons(metrics, sets),
         *_disguise(metrics),
+        *_evidence(metrics),
         _decisions(manifest, taxonomy),
         _limits(),
     ]
@@ -137,6 +138,17 @@ def _disguise(metrics: Mapping[str, Any]) -> list[str]:
         "The fraud of `test`, disguised one family at a time (`triage evaluate models/current data/corpus/test.jsonl "
         "--disguise`):",
         table(["", *DISGUISE.values()], rows),
+    ]
+
+
+def _evidence(metrics: Mapping[str, Any]) -> list[str]:
+    found: Mapping[str, float] = metrics.get("evidence", {})
+    if not found:
+        return []
+    return [
+        f"Evidence, by deletion on {found['messages']} messages of `test`: without the words that the decision "
+        f"shows, the label's score falls by {found['evidence']:.3f}; without as many random other words by "
+        f"{found['random']:.3f} (`triage evaluate models/current data/corpus/test.jsonl --evidence`)."
     ]
 
 

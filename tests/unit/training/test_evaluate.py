@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from training.evaluate import Gold, calibration_error, measure
-from triage.decision import Decision
-from triage.taxonomy import Urgency
+from training.evaluate import Gold, calibration_error, evaluate_evidence, measure
+from triage.decision import Decision, Evidence
+from triage.taxonomy import Taxonomy, Urgency
+from triage.text import Normalizer
+from triage.text.segment import Segmenter
 
 IDS = ("traffic", "public_safety", "fire_hazard", "telecom_fraud", "other")
 
@@ -53,3 +59,40 @@ def test_calibration_error_of_a_perfect_and_of_a_boastful_model() -> None:
     right = np.array([True] * 80 + [False] * 20)
     assert calibration_error(np.full(100, 0.8), right, bins=1) == pytest.approx(0)
     assert calibration_error(np.full(100, 1.0), right, bins=1) == pytest.approx(0.2)
+
+
+class _Smoke:
+    """Sure of a fire by the word 冒烟 alone, and shows it, or shows the first two characters instead."""
+
+    def __init__(self, data: Path, honest: bool) -> None:
+        self.taxonomy, self.honest = Taxonomy.load(data), honest
+
+    def classify(self, texts: Sequence[str]) -> list[Decision]:
+        found = []
+        for text in texts:
+            at = text.find("冒烟")
+            score = 0.9 if at >= 0 else 0.3
+            shown = (Evidence(at, at + 2, 1.0) if self.honest else Evidence(0, 2, 1.0),) if at >= 0 else ()
+            found.append(Decision("fire_hazard", score, {"fire_hazard": score}, evidence=shown))
+        return found
+
+
+@pytest.mark.parametrize(("honest", "falls"), [(True, True), (False, False)])
+def test_evidence_is_told_from_words_that_only_stand_there(
+    tmp_path: Path, data: Path, honest: bool, falls: bool
+) -> None:
+    rows = [
+        {"text": "六栋二单元四楼厨房一直在冒烟", "label": "fire_hazard"},
+        {"text": "菜市场后门配电箱冒烟了", "label": "fire_hazard"},
+        # Not counted: a wrong label, and too few other words.
+        {"text": "路口的车冒烟开走了不知是谁", "label": "traffic"},
+        {"text": "冒烟", "label": "fire_hazard"},
+    ]
+    file = tmp_path / "some.jsonl"
+    file.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
+    lexicon = data / "lexicon"
+    engine = _Smoke(data, honest)
+    found = evaluate_evidence(engine, file, Normalizer.load(lexicon), Segmenter.load(lexicon))  # type: ignore[arg-type]
+    assert found["messages"] == 2
+    assert found["evidence"] == pytest.approx(0.6 if falls else 0)
+    assert (found["margin"] > 0.5) is falls
