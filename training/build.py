@@ -13,7 +13,7 @@ from pathlib import Path
 
 from transformers import AutoTokenizer, PreTrainedModel
 
-from training import calibrate, corpus, export, report
+from training import calibrate, corpus, export, plots, report
 from training.baseline import measure_baseline
 from training.disguise import Disguiser
 from training.evaluate import evaluate, evaluate_disguised, evaluate_evidence, load_gold
@@ -155,7 +155,7 @@ def calibrated(job: Job, splits: Mapping[str, list[corpus.Message]], read: str) 
 
 
 def finish(job: Job, manifest: Manifest, splits: Mapping[str, list[corpus.Message]]) -> Manifest:
-    """Measure, record golden outputs, write the card, seal."""
+    """Measure, record golden outputs, draw the plots, write the card, seal."""
     seal(job.out, manifest)
     engine = Triage.load(job.out)
     files = [job.data / "corpus" / f"{name}.jsonl" for name in ("validation", "test")] + list(job.also)
@@ -170,6 +170,7 @@ def finish(job: Job, manifest: Manifest, splits: Mapping[str, list[corpus.Messag
     lines = [json.dumps(row, ensure_ascii=False) for row in rows]
     (job.out / GOLDEN).write_text("\n".join(lines) + "\n", encoding="utf-8")
     manifest = replace(manifest, metrics=metrics)
+    plots.draw(metrics, job.out)
     (job.out / CARD).write_text(report.card(manifest, engine.taxonomy), encoding="utf-8")
     return seal(job.out, manifest)
 

@@ -54,11 +54,26 @@ def load_gold(path: Path) -> list[Gold]:
     return found
 
 
+def reliability(confidence: NDArray[np.float64], right: NDArray[np.bool_], bins: int = 10) -> list[list[float]]:
+    """Bins of equal count, the least sure first: [mean confidence, share that is right, messages] of each."""
+    parts = np.array_split(np.argsort(confidence, kind="stable"), bins)
+    return [[float(confidence[p].mean()), float(right[p].mean()), float(len(p))] for p in parts if len(p)]
+
+
 def calibration_error(confidence: NDArray[np.float64], right: NDArray[np.bool_], bins: int = 10) -> float:
     """Expected calibration error over bins of equal count, in [0, 1]."""
-    parts = np.array_split(np.argsort(confidence, kind="stable"), bins)
-    gaps = [len(p) * abs(confidence[p].mean() - right[p].mean()) for p in parts if len(p)]
-    return float(sum(gaps) / max(1, len(confidence)))
+    rows = reliability(confidence, right, bins)
+    return sum(count * abs(said - true) for said, true, count in rows) / max(1, len(confidence))
+
+
+def risk_coverage(confidence: NDArray[np.float64], right: NDArray[np.bool_], points: int = 20) -> list[list[float]]:
+    """If only the surest share of the messages were answered: [that share, the error among them], rising.
+
+    Messages that are equally sure come in the order given.
+    """
+    order = np.argsort(-confidence, kind="stable")
+    taken = [-(-len(order) * part // points) for part in range(1, points + 1)]
+    return [[count / len(order), float((~right)[order[:count]].mean())] for count in taken if count]
 
 
 def measure(gold: Sequence[Gold], said: Sequence[Decision], ids: Sequence[str]) -> dict[str, object]:
@@ -70,21 +85,24 @@ def measure(gold: Sequence[Gold], said: Sequence[Decision], ids: Sequence[str]) 
         ids: label ids in taxonomy order; labels absent from the truth are left out of the means.
 
     Returns:
-        n, accuracy, macro_f1, f1 by label, calibration_error, auto_share, confusion (rows: truth), and where
-        there are any: auto_error, fraud_recall, fraud_found_or_reviewed, fraud_false_alarm, urgency_accuracy,
-        emergency_recall, secondary_f1, accuracy_by_register.
+        n, accuracy, macro_f1, f1 by label, calibration_error, reliability, risk_coverage, auto_share, confusion (rows:
+        truth), and where there are any: auto_error, fraud_recall, fraud_found_or_reviewed, fraud_false_alarm,
+        urgency_accuracy, emergency_recall, emergency_precision, secondary_f1, accuracy_by_register.
     """
     truth, label = [g.label for g in gold], [d.label for d in said]
     present = [key for key in ids if key in truth]
     right = np.array([a == b for a, b in zip(truth, label, strict=True)])
     auto = np.array([d.route == "auto" for d in said])
+    confidence = np.array([d.confidence for d in said])
     f1 = f1_score(truth, label, labels=present, average=None, zero_division=0)
     result: dict[str, object] = {
         "n": len(gold),
         "accuracy": float(right.mean()),
         "macro_f1": float(f1.mean()),
         "f1": dict(zip(present, map(float, f1), strict=True)),
-        "calibration_error": calibration_error(np.array([d.confidence for d in said]), right),
+        "calibration_error": calibration_error(confidence, right),
+        "reliability": reliability(confidence, right),
+        "risk_coverage": risk_coverage(confidence, right),
         "auto_share": float(auto.mean()),
         "confusion": confusion_matrix(truth, label, labels=list(ids)).tolist(),
     }

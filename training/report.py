@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from training.plots import RELIABILITY, RISK_COVERAGE
 from triage.model.artifact import Manifest
 from triage.taxonomy import Taxonomy
 
@@ -78,6 +79,7 @@ def card(manifest: Manifest, taxonomy: Taxonomy) -> str:
         *_disguise(metrics),
         *_evidence(metrics),
         _decisions(manifest, taxonomy),
+        *_curves(metrics, sets),
         _limits(),
     ]
     return "\n\n".join(parts) + "\n"
@@ -176,6 +178,15 @@ def _decisions(manifest: Manifest, taxonomy: Taxonomy) -> str:
         + f"\n\nUrgency: emergency from {calibration.emergency}, at least urgent from {calibration.urgent}; lexical "
         "rules (`lexicon/urgency.toml`) may raise it, never lower it."
     )
+
+
+def _curves(metrics: Mapping[str, Any], sets: Sequence[str]) -> list[str]:
+    if not any("reliability" in metrics[s] for s in sets):
+        return []
+    return [
+        f"![Reliability: how often it is right at each confidence]({RELIABILITY})\n"
+        f"![Risk and coverage: the error among the surest messages]({RISK_COVERAGE})"
+    ]
 
 
 def _limits() -> str:

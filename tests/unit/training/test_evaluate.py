@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.evaluate import Gold, calibration_error, evaluate_evidence, measure
+from training import plots
+from training.evaluate import Gold, calibration_error, evaluate_evidence, measure, reliability, risk_coverage
 from triage.decision import Decision, Evidence
 from triage.taxonomy import Taxonomy, Urgency
 from triage.text import Normalizer
@@ -59,6 +60,37 @@ def test_calibration_error_of_a_perfect_and_of_a_boastful_model() -> None:
     right = np.array([True] * 80 + [False] * 20)
     assert calibration_error(np.full(100, 0.8), right, bins=1) == pytest.approx(0)
     assert calibration_error(np.full(100, 1.0), right, bins=1) == pytest.approx(0.2)
+
+
+def test_risk_rises_with_coverage_where_confidence_means_something() -> None:
+    confidence = np.array([0.9, 0.5, 0.8, 0.6])
+    right = np.array([True, False, True, True])
+    assert risk_coverage(confidence, right, points=4) == [[0.25, 0], [0.5, 0], [0.75, 0], [1.0, 0.25]]
+    assert risk_coverage(confidence, ~right, points=2) == [[0.5, 1.0], [1.0, 0.75]]
+
+
+def test_reliability_has_bins_of_equal_count() -> None:
+    confidence = np.array([0.9, 0.5, 0.8, 0.6])
+    right = np.array([True, False, True, True])
+    rows = reliability(confidence, right, bins=2)
+    assert [row[1:] for row in rows] == [[0.5, 2], [1.0, 2]]
+    assert [row[0] for row in rows] == pytest.approx([0.55, 0.85])
+
+
+def test_plots_are_drawn_from_the_figures_and_only_from_them(tmp_path: Path) -> None:
+    truth = [gold("traffic"), gold("other")]
+    found = measure(truth, [said("traffic", 0.9), said("traffic", 0.6, "review")], IDS)
+    assert plots.draw({"test": found, "int8_agreement": {"test": 1.0}}, tmp_path) == [
+        "plots/reliability.png",
+        "plots/risk_coverage.png",
+    ]
+    first = (tmp_path / "plots" / "risk_coverage.png").read_bytes()
+    assert first.startswith(b"\x89PNG")
+    plots.draw({"test": found}, tmp_path)
+    assert (tmp_path / "plots" / "risk_coverage.png").read_bytes() == first
+    plots.draw({"test": measure(truth, [said("traffic", 0.9), said("other", 0.6)], IDS)}, tmp_path)
+    assert (tmp_path / "plots" / "risk_coverage.png").read_bytes() != first
+    assert plots.draw({"int8_agreement": {"test": 1.0}}, tmp_path) == []
 
 
 class _Smoke:
