@@ -2,8 +2,10 @@
 
 Method: SmoothQuant (Xiao et al. 2022, arXiv:2211.10438). A channel of an activation that is large everywhere is divided
 by a factor which its row of the weight is multiplied with; what is left fits into eight bits. The strength is chosen
-for each product by the error it leaves on real messages, as AWQ does (Lin et al. 2023, arXiv:2306.00978). Weights are
-int8 by output channel; activations uint8 with a range measured beforehand; word embeddings int8 by row.
+for each product by the error it leaves on real messages, as AWQ does (Lin et al. 2023, arXiv:2306.00978), and so is the
+share of the range that the eight bits are spent on: a few outliers may be cut. What a product is then wrong by on
+average is taken off as a bias (Nagel et al. 2019, arXiv:1906.04721). Weights are int8 by output channel; activations
+uint8 with a range measured beforehand; word embeddings int8 by row.
 
 Processors with AVX2 alone add two neighbouring products in 16 bits and cut what does not fit (``vpmaddubsw``), so that
 the same file would answer differently there. Output channels where that could happen get a wider scale.
@@ -12,7 +14,7 @@ the same file would answer differently there. Output channels where that could h
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +26,11 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 MICROSOFT = "com.microsoft"
 STRENGTHS = (0.0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+SHARES = (1.0, 0.9, 0.8, 0.7, 0.6)
 # Steps of 255 by which an activation may exceed what was measured before a sum is cut.
 _HEADROOM = 16
 # Rows of each activation that are kept to choose the strength by.
-SAMPLE_ROWS = 1024
+SAMPLE_ROWS = 2048
 _SMALL = 1e-5
 # Largest sum of two products in 16 bits, less what rounding two weights can add to it.
 _PAIR_LIMIT = 2**15 - 1 - 255
@@ -55,22 +58,26 @@ class Product:
     """One matrix product, quantized.
 
     Attributes:
+        strength: of the smoothing.
         smooth: [channels] the activation is multiplied by it.
         scale, zero: of the smoothed activation, uint8.
         weight: [channels, outputs] int8.
         weight_scale: [outputs].
+        correction: [outputs] added to every result.
     """
 
+    strength: float
     smooth: Floats
     scale: np.float32
     zero: np.uint8
     weight: NDArray[np.int8]
     weight_scale: Floats
+    correction: Floats
 
     def apply(self, rows: Floats) -> Floats:
         """What the quantized product gives: [rows, channels] → [rows, outputs]."""
         steps = np.clip(np.rint(rows * self.smooth / self.scale) + self.zero, 0, 255) - self.zero
-        result: Floats = (steps * self.scale) @ (self.weight * self.weight_scale)
+        result: Floats = (steps * self.scale) @ (self.weight * self.weight_scale) + self.correction
         return result
 
 
@@ -94,28 +101,39 @@ def quantize(source: Path, target: Path, windows: Iterable[Sequence[int]]) -> No
 
 
 def best_product(seen: Range, weight: Floats) -> Product:
-    """Of the products that the strengths give, the one whose results on the seen rows are nearest to the exact ones."""
+    """The product of all strengths and shares that is nearest to the exact one on the seen rows, its bias taken off."""
     exact = seen.rows @ weight
 
     def error(product: Product) -> float:
         return float(np.square(product.apply(seen.rows) - exact).mean())
 
-    return min((quantize_product(seen, weight, strength) for strength in STRENGTHS), key=error)
+    best = min((quantize_product(seen, weight, strength) for strength in STRENGTHS), key=error)
+    best = min((quantize_product(seen, weight, best.strength, share) for share in SHARES), key=error)
+    return replace(best, correction=(exact - best.apply(seen.rows)).mean(axis=0))
 
 
-def quantize_product(seen: Range, weight: Floats, strength: float) -> Product:
-    """Smooth by ``strength`` in [0, 1] (0: not at all; 1: wholly into the weight) and round."""
+def quantize_product(seen: Range, weight: Floats, strength: float, share: float = 1.0) -> Product:
+    """Smooth and round.
+
+    Args:
+        seen: what the activation holds.
+        weight: [channels, outputs].
+        strength: in [0, 1]; 0: not smoothed at all; 1: wholly into the weight.
+        share: of the measured range that the eight bits cover, in (0, 1]; what lies beyond is cut.
+    """
     largest = np.maximum(np.maximum(np.abs(seen.low), np.abs(seen.high)), _SMALL)
     factor = largest**strength / np.maximum(np.abs(weight).max(axis=1), _SMALL) ** (1 - strength)
     factor = factor / np.exp(np.log(factor).mean()) if strength else np.ones_like(largest)
     smooth = (1 / factor).astype(np.float32)
-    low, high = min(0.0, float((seen.low * smooth).min())), max(0.0, float((seen.high * smooth).max()))
+    low = share * min(0.0, float((seen.low * smooth).min()))
+    high = share * max(0.0, float((seen.high * smooth).max()))
     scale = np.float32(max(high - low, _SMALL) / 255)
     zero = np.clip(np.rint(-low / scale), 0, 255)
     smoothed = weight * factor[:, None]
     highest = np.clip(np.rint(seen.high * smooth / scale) + zero + _HEADROOM, 0, 255)
     rounded, weight_scale = _int8(smoothed, axis=0, least=_pair_sums(highest, smoothed) / np.float32(_PAIR_LIMIT))
-    return Product(smooth, scale, np.uint8(zero), rounded, weight_scale[0])
+    none = np.zeros(weight.shape[1], np.float32)
+    return Product(strength, smooth, scale, np.uint8(zero), rounded, weight_scale[0], none)
 
 
 def _pair_sums(highest: Floats, weight: Floats) -> Floats:
@@ -167,7 +185,11 @@ def _measure(model: onnx.ModelProto, names: Sequence[str], windows: Iterable[Seq
             high[name] = np.maximum(high.get(name, flat[0]), flat.max(axis=0))
             # The first token is like no other: it is in every message, and so in every sample.
             rows[name].append(flat[:: max(1, len(flat) // 4)][:4])
-    return {name: Range(low[name], high[name], np.concatenate(rows[name])[-SAMPLE_ROWS:]) for name in names}
+    return {name: Range(low[name], high[name], _some(np.concatenate(rows[name]))) for name in names}
+
+
+def _some(rows: Floats) -> Floats:
+    return rows[:: -(-len(rows) // SAMPLE_ROWS)]
 
 
 class _Editor:
@@ -202,7 +224,7 @@ class _Editor:
             helper.make_node("QuantizeLinear", [smooth, scale, zero], [steps]),
         ]
 
-        def multiply(part: slice, bias: str, output: str) -> NodeProto:
+        def multiply(part: slice, bias: Floats, output: str) -> NodeProto:
             inputs = [
                 steps,
                 self.constant(product.weight[:, part]),
@@ -210,23 +232,23 @@ class _Editor:
                 self.constant(product.weight_scale[part]),
                 zero,
                 self.constant(np.zeros(product.weight[:, part].shape[1], np.int8)),
-                bias,
+                self.constant((bias + product.correction[part]).astype(np.float32)),
             ]
             return helper.make_node("MatMulIntegerToFloat", inputs, [output], domain=MICROSOFT)
 
         if node.op_type == "Attention":
             new += self._attention(node, multiply)
         else:
-            new.append(multiply(slice(None), "", node.output[0]))
+            new.append(multiply(slice(None), np.zeros_like(product.correction), node.output[0]))
         self.replace(node, new)
 
-    def _attention(self, node: NodeProto, multiply: Callable[[slice, str, str], NodeProto]) -> list[NodeProto]:
+    def _attention(self, node: NodeProto, multiply: Callable[[slice, Floats, str], NodeProto]) -> list[NodeProto]:
         """Query, key and value as three products, then exact attention: faster than the fused int8 kernel."""
         bias = self.weight(node.input[2])
         width = len(bias) // 3
         names = [f"{node.output[0]}_{part}" for part in ("query", "key", "value")]
         new = [
-            multiply(slice(i * width, (i + 1) * width), self.constant(bias[i * width : (i + 1) * width]), name)
+            multiply(slice(i * width, (i + 1) * width), bias[i * width : (i + 1) * width], name)
             for i, name in enumerate(names)
         ]
         heads = next(a for a in node.attribute if a.name == "num_heads").i

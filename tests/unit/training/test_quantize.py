@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 
-from training.quantize import Range, best_product, quantize_product
+from training.quantize import STRENGTHS, Product, Range, best_product, quantize_product
 from triage.model.encoder import Encoder
 
 
@@ -43,6 +43,31 @@ def test_a_dead_channel_does_no_harm() -> None:
     rows = np.ones((8, 4), np.float32)
     rows[:, 2] = 0
     assert rounding_error(rows, np.eye(4, dtype=np.float32), None) < 0.01
+
+
+def test_a_few_outliers_are_cut_where_that_serves_the_rest() -> None:
+    random = np.random.default_rng(3)
+    rows = random.normal(size=(2048, 32)).astype(np.float32)
+    # In every channel, so that smoothing cannot help.
+    rows[::512] *= 4
+    weight = random.normal(size=(32, 16)).astype(np.float32)
+
+    def error(product: Product) -> float:
+        return float(np.square(product.apply(rows) - rows @ weight).mean())
+
+    whole = min(error(quantize_product(seen(rows), weight, strength)) for strength in STRENGTHS)
+    best = best_product(seen(rows), weight)
+    assert error(best) < whole
+    assert (best.smooth * rows).max() > 255 * best.scale - best.zero * best.scale
+
+
+def test_what_is_wrong_on_average_is_taken_off() -> None:
+    random = np.random.default_rng(4)
+    rows = (random.normal(size=(512, 32)) + 3).astype(np.float32)
+    weight = random.normal(size=(32, 16)).astype(np.float32)
+    product = best_product(seen(rows), weight)
+    assert np.abs((product.apply(rows) - rows @ weight).mean(axis=0)).max() < 1e-4
+    assert np.abs(product.correction).max() > 0
 
 
 @pytest.mark.parametrize("channels", [64, 63])
