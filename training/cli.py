@@ -145,6 +145,8 @@ def evaluate(
     from training.evaluate import evaluate as measure
     from triage import Triage
 
+    if disguise and evidence:
+        raise typer.BadParameter("--disguise 与 --evidence 只能选一个 / choose one of --disguise and --evidence")
     engine = Triage.load(model)
     with _stages() as (step, _):
         found: dict[str, Any] = {}

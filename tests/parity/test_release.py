@@ -96,7 +96,8 @@ def test_the_card_shows_every_group_of_figures(release: Release) -> None:
         for line in release.path(CARD).read_text(encoding="utf-8").splitlines()
         if line.startswith("| ")
     ]
-    heads = [row[1:3] for row in rows if row[0] == ""]
+    # The table of disguises has heads of its own.
+    heads = [row[1:3] for row in rows if row[0] == "" and row[1] != "fraud recall"]
     shown = {row[0]: row[1:3] for row in rows}
     assert heads
     assert heads == [["validation", "test"]] * len(heads)

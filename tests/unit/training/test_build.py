@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,7 +36,10 @@ def texts(tiny_data: Path) -> list[str]:
 def test_the_folder_is_sealed_and_whole(tiny_release: Path, tiny_data: Path) -> None:
     release = Release.open(tiny_release)
     lexicon = {f"lexicon/{file.name}" for file in (tiny_data / "lexicon").iterdir()}
-    files = {"model.onnx", "linear.npz", "tokenizer.json", "taxonomy.toml", "golden.jsonl", "README.md"} | lexicon
+    plots = {"plots/reliability.png", "plots/risk_coverage.png"}
+    files = (
+        {"model.onnx", "linear.npz", "tokenizer.json", "taxonomy.toml", "golden.jsonl", "README.md"} | lexicon | plots
+    )
     assert set(release.manifest.files) == files
     assert (release.version, release.manifest.max_tokens, release.manifest.overlap) == ("tiny-1", 64, 16)
 
@@ -78,7 +82,7 @@ def test_figures_are_those_of_the_release_that_serves(
     tiny_release: Path, engine: Triage, tiny_data: Path, texts: list[str]
 ) -> None:
     metrics = Release.open(tiny_release).manifest.metrics
-    assert set(metrics) == {"validation", "test", "baseline", "int8_agreement"}
+    assert set(metrics) == {"validation", "test", "baseline", "int8_agreement", "disguise", "evidence"}
     truth = [message.label for message in corpus.load(tiny_data / "corpus" / "test.jsonl")]
     right = [a == decision.label for a, decision in zip(truth, engine.classify(texts), strict=True)]
     assert metrics["test"]["n"] == 50
@@ -95,8 +99,12 @@ def test_the_card_holds_the_figures(tiny_release: Path) -> None:
         cells = [metrics[part].get(key, "–") for part in ("validation", "test")]
         row = [f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in cells]
         assert f"| {name} | {' | '.join(row)} |" in card
-    for row in ("| traffic |", "| jieba + TF-IDF + LR |", "| same label as fp32 |"):
+    for row in ("| traffic |", "| jieba + TF-IDF + LR |", "| same label as fp32 |", "| zero_width |"):
         assert row in card
+    assert f"falls by {metrics['evidence']['evidence']:.3f}" in card
+    pictures = re.findall(r"!\[[^]]+\]\((plots/[a-z_]+\.png)\)", card)
+    assert len(pictures) == 2
+    assert all((tiny_release / picture).is_file() for picture in pictures)
 
 
 def test_intermediate_models_stay_out_of_the_release(tiny_release: Path, tiny_job: Job) -> None:
