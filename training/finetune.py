@@ -255,11 +255,16 @@ class _Run:
         self.model, self.recipe, self.steps, self.work, self.key = model, recipe, steps, work, key
         self.step = 0
         self.optimizer = AdamW(parameter_groups(model, recipe), fused=True)
-        warm = max(1, round(steps * recipe.warmup))
-        self.schedule = LambdaLR(
-            self.optimizer, lambda at: min((at + 1) / warm, max(0.0, (steps - at) / max(1, steps - warm)))
-        )
+        self.cycle = -(-steps // recipe.cycles)
+        self.schedule = LambdaLR(self.optimizer, self.rate)
         self.averaged = AveragedModel(model)
+
+    def rate(self, at: int) -> float:
+        """Share of the learning rate at a step: up over the warm-up and down to 0, once a cycle."""
+        if at >= self.steps:
+            return 0.0
+        within, warm = at % self.cycle, max(1, round(self.cycle * self.recipe.warmup))
+        return min((within + 1) / warm, max(0.0, (self.cycle - within) / max(1, self.cycle - warm)))
 
     def update(self, value: Tensor) -> float:
         value.backward()  # type: ignore[no-untyped-call]
@@ -268,8 +273,12 @@ class _Run:
         self.schedule.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
-        if self.step >= self.steps * self.recipe.average:
+        within = (self.step - 1) % self.cycle + 1
+        if within >= self.cycle * self.recipe.average:
             self.averaged.update_parameters(self.model)
+        if within == self.cycle and self.step < self.steps:
+            self.settle()
+            self.averaged = AveragedModel(self.model)
         if self.step % self.recipe.checkpoint_every == 0 or self.step == self.steps:
             self._save()
         return float(value.detach())
@@ -305,8 +314,12 @@ class _Run:
         torch.set_rng_state(state["random"])
         return True
 
-    def finish(self) -> PreTrainedModel:
+    def settle(self) -> None:
+        """Take the averaged weights for the model's own, where there are any."""
         if int(self.averaged.n_averaged) > 0:
             self.model.load_state_dict(self.averaged.module.state_dict())
+
+    def finish(self) -> PreTrainedModel:
+        self.settle()
         self.model.train(False)
         return self.model

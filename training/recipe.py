@@ -35,11 +35,13 @@ class TrainRecipe(_Part):
 
     Attributes:
         epochs: passes over the training split.
+        cycles: so many times the rate rises and falls over them; each cycle starts from the weights that the one before
+            has averaged (Loshchilov & Hutter 2017, arXiv:1608.03983).
         batch_size: messages in one step.
         learning_rate: of the top encoder layer (AdamW).
         head_learning_rate: of the last linear layer.
         layer_decay: each layer below learns at this multiple of the one above (Howard & Ruder 2018, arXiv:1801.06146).
-        warmup: share of all steps over which the rate rises; it falls linearly to 0 after.
+        warmup: share of a cycle's steps over which the rate rises; it falls linearly to 0 after.
         weight_decay: AdamW's, on matrices only.
         dropout: in the encoder and before the last layer.
         attention_dropout: of attention probabilities. Drawing its masks on a processor takes a fifth of a step.
@@ -50,7 +52,7 @@ class TrainRecipe(_Part):
             (Kumar et al. 2022, arXiv:2202.10054).
         freeze_embeddings: leave the word, position and type embeddings as they are: a fifth faster, and words that the
             corpus lacks keep their place beside those that it has.
-        average: from this share of all steps on, the weights are averaged and the average is kept
+        average: from this share of a cycle's steps on, the weights are averaged and the average is kept
             (Izmailov et al. 2018, arXiv:1803.05407); 1 for none.
         bfloat16: matrix products in bfloat16, weights in float32, where the processor has such products (AVX512-BF16,
             AMX): 1.6 times as fast; elsewhere float32 all through.
@@ -58,6 +60,7 @@ class TrainRecipe(_Part):
     """
 
     epochs: Annotated[int, Field(ge=1)] = 3
+    cycles: Annotated[int, Field(ge=1)] = 1
     batch_size: Annotated[int, Field(ge=1)] = 32
     learning_rate: Annotated[float, Field(gt=0)] = 1e-4
     head_learning_rate: Annotated[float, Field(gt=0)] = 1e-3
