@@ -155,6 +155,21 @@ def parameter_groups(model: PreTrainedModel, recipe: TrainRecipe) -> list[dict[s
     return groups
 
 
+def rate_share(at: int, steps: int, cycle: int, warmup: float) -> float:
+    """Share of the learning rate at a step: up over the warm-up, then down to 0, once a cycle.
+
+    Args:
+        at: steps done.
+        steps: of the whole training; none follows, and the share is 0.
+        cycle: steps of a cycle.
+        warmup: part of a cycle, in [0, 1].
+    """
+    if at >= steps:
+        return 0.0
+    within, warm = at % cycle, max(1, round(cycle * warmup))
+    return min((within + 1) / warm, max(0.0, (cycle - within) / max(1, cycle - warm)))
+
+
 def length_grouped(lengths: Sequence[int], batch_size: int, shuffle: random.Random) -> list[list[int]]:
     """Batches of messages of like length in random order; neighbours are sorted within stretches of 50 batches."""
     order = list(range(len(lengths)))
@@ -256,15 +271,8 @@ class _Run:
         self.step = 0
         self.optimizer = AdamW(parameter_groups(model, recipe), fused=True)
         self.cycle = -(-steps // recipe.cycles)
-        self.schedule = LambdaLR(self.optimizer, self.rate)
+        self.schedule = LambdaLR(self.optimizer, lambda at: rate_share(at, steps, self.cycle, recipe.warmup))
         self.averaged = AveragedModel(model)
-
-    def rate(self, at: int) -> float:
-        """Share of the learning rate at a step: up over the warm-up and down to 0, once a cycle."""
-        if at >= self.steps:
-            return 0.0
-        within, warm = at % self.cycle, max(1, round(self.cycle * self.recipe.warmup))
-        return min((within + 1) / warm, max(0.0, (self.cycle - within) / max(1, self.cycle - warm)))
 
     def update(self, value: Tensor) -> float:
         value.backward()  # type: ignore[no-untyped-call]

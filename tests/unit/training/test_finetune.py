@@ -11,7 +11,7 @@ import torch
 from training import corpus
 from training.augment import augment, drop_punctuation
 from training.build import load_encoding
-from training.finetune import Progress, Reader, finetune, length_grouped, parameter_groups
+from training.finetune import Progress, Reader, finetune, length_grouped, parameter_groups, rate_share
 from training.network import Heads, load_network, message_logits, padded
 from training.recipe import AugmentRecipe, Recipe, TrainRecipe, load_recipe
 from triage.errors import TrainingError
@@ -66,6 +66,33 @@ def test_learns_and_resumes_to_the_same_weights(
     resumed = torch.load(tmp_path / "killed" / "final.pt", weights_only=True)
     for name, value in whole.items():
         torch.testing.assert_close(resumed[name], value, rtol=1e-4, atol=1e-5)
+
+
+def test_a_second_cycle_goes_on_from_the_average_of_the_first(
+    data: Path, tiny_base: Path, messages: list[corpus.Message], tmp_path: Path
+) -> None:
+    two = recipe(tiny_base, epochs=2, cycles=2)
+    one = recipe(tiny_base, epochs=1, cycles=1)
+    for name in ("one", "two", "killed"):
+        (tmp_path / name).mkdir()
+    first, both = train(data, messages, one, tmp_path / "one"), train(data, messages, two, tmp_path / "two")
+    assert len(both) == 2 * len(first)
+    assert both[: len(first)] == pytest.approx(first, rel=1e-4)
+    # Killed in its second cycle and gone on with, it ends where it would have ended.
+    with pytest.raises(KeyboardInterrupt):
+        train(data, messages, two, tmp_path / "killed", stop=len(first) + 5)
+    train(data, messages, two, tmp_path / "killed")
+    whole = torch.load(tmp_path / "two" / "final.pt", weights_only=True)
+    resumed = torch.load(tmp_path / "killed" / "final.pt", weights_only=True)
+    for name, value in whole.items():
+        torch.testing.assert_close(resumed[name], value, rtol=1e-4, atol=1e-5)
+
+
+def test_the_rate_rises_and_falls_once_a_cycle() -> None:
+    shares = [rate_share(at, steps=20, cycle=10, warmup=0.2) for at in range(21)]
+    assert shares[:10] == pytest.approx([0.5, 1.0, *((10 - at) / 8 for at in range(2, 10))])
+    assert shares[10:20] == shares[:10]
+    assert shares[20] == 0
 
 
 def test_a_checkpoint_of_other_data_is_not_gone_on_with(
