@@ -109,12 +109,9 @@ def test_the_card_shows_every_group_of_figures(release: Release) -> None:
         assert shown[title] == [f"{value:.3f}" if isinstance(value, float) else str(value) for value in values], title
 
 
-def test_it_beats_the_baseline_it_is_shown_beside(release: Release) -> None:
+def test_it_beats_the_baseline_on_every_set(release: Release) -> None:
     metrics = release.manifest.metrics
-    ahead = [metrics[name]["macro_f1"] - found["macro_f1"] for name, found in metrics["baseline"].items()]
-    # One set may lie a little behind, as the card then shows; all in all it must be worth its weight.
-    assert sum(ahead) / len(ahead) > 0.01
-    assert min(ahead) > -0.01
+    assert all(metrics[name]["macro_f1"] > found["macro_f1"] for name, found in metrics["baseline"].items())
 
 
 def test_taxonomy_and_lexicon_are_those_of_the_data_folder(release: Release, data: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import opencc
 
-from triage.text.lexicon import mapping_of, read_table, rows_of, texts_of, wrong
+from triage.text.lexicon import mapping_of, ranges_of, read_table, texts_of, wrong
 
 FILE = "characters.toml"
 
@@ -63,28 +63,7 @@ class CharacterTable(dict[int, str]):
         if any(len(key) != 1 for key in variants):
             raise wrong(FILE, "[variants]", "every key must be one character")
         keep = texts_of(data, "keep_traditional", FILE, "keep_traditional")
-        return cls(_simplified(frozenset(keep)), variants, ranges_pattern(data, "drop"))
-
-
-def ranges_pattern(data: Mapping[str, object], key: str) -> re.Pattern[str]:
-    """A one-character pattern from the rows ``{from, to, why}`` under ``key``; code points in hexadecimal.
-
-    Raises:
-        LexiconError: a row has no two code points in order.
-    """
-    parts = []
-    for row in rows_of(data, key, FILE, frozenset({"from", "to", "why"})):
-        try:
-            first, last = int(row["from"], 16), int(row["to"], 16)
-            parts.append(f"{re.escape(chr(first))}-{re.escape(chr(last))}")
-            re.compile(f"[{parts[-1]}]")
-        except (KeyError, TypeError, ValueError, OverflowError, re.error) as error:
-            raise wrong(
-                FILE,
-                f"[[{key}]] {row!r}",
-                "from and to must be hexadecimal code points in order",
-            ) from error
-    return re.compile(f"[{''.join(parts)}]")
+        return cls(_simplified(frozenset(keep)), variants, re.compile(ranges_of(data, "drop", FILE)))
 
 
 def _simplified(keep: frozenset[str]) -> dict[str, str]:

@@ -11,6 +11,7 @@ from triage.text.lexicon import (
     alternation,
     mapping_of,
     pattern_of,
+    ranges_of,
     read_table,
     rows_of,
     text_of,
@@ -52,7 +53,9 @@ def separator_stages(folder: Path) -> list[Stage]:
         r"(?:\([0-9]\)){3,}",
     ]
     stages: list[Stage] = [_joining(re.compile(pattern)) for pattern in joined]
-    gap = rf"[{marks}]{{1,3}}"
+    # Releases before 2026.11.6 have no pictures in their lexicon.
+    pictures = f"|{ranges_of(data, 'pictures', SEPARATORS)}" if "pictures" in data else ""
+    gap = rf"(?:[{marks}]{pictures}){{1,3}}"
     gate = re.compile(rf"[{HAN}]{gap}[{HAN}]")
     split_words = sorted({word for word in words if len(word) > 1}, key=len, reverse=True)
     split = re.compile("|".join(_gapped(word, gap) for word in split_words))

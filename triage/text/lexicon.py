@@ -108,6 +108,27 @@ def rows_of(table: Mapping[str, Any], key: str, file: str, known: frozenset[str]
     return rows
 
 
+def ranges_of(table: Mapping[str, Any], key: str, file: str) -> str:
+    """A class of characters (``[…]``) from the rows ``{from, to, why}`` under ``key``; code points in hexadecimal.
+
+    Raises:
+        LexiconError: a row has no two code points in order.
+    """
+    parts = []
+    for row in rows_of(table, key, file, frozenset({"from", "to", "why"})):
+        try:
+            first, last = int(row["from"], 16), int(row["to"], 16)
+            parts.append(f"{re.escape(chr(first))}-{re.escape(chr(last))}")
+            re.compile(f"[{parts[-1]}]")
+        except (KeyError, TypeError, ValueError, OverflowError, re.error) as error:
+            raise wrong(
+                file,
+                f"[[{key}]] {row!r}",
+                "from and to must be hexadecimal code points in order",
+            ) from error
+    return f"[{''.join(parts)}]"
+
+
 def pattern_of(source: str, file: str, rule: str) -> re.Pattern[str]:
     """A compiled pattern.
 

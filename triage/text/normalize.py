@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from triage.text.characters import FILE as CHARACTERS
-from triage.text.characters import CharacterTable, ranges_pattern
+from triage.text.characters import CharacterTable
 from triage.text.disguise import (
     ContextRule,
     NumeralStage,
@@ -28,7 +28,7 @@ from triage.text.disguise import (
     literal_stage,
     separator_stages,
 )
-from triage.text.lexicon import mapping_of, read_table, wrong
+from triage.text.lexicon import mapping_of, ranges_of, read_table, wrong
 from triage.text.track import Edit, Tracked
 
 # One rule's result may be another's context. Real disguises settle in two or three rounds; the bound keeps hostile
@@ -108,7 +108,7 @@ class Normalizer:
         characters = CharacterTable.load(folder)
         return cls(
             characters,
-            ranges_pattern(data, "marks"),
+            re.compile(ranges_of(data, "marks", CHARACTERS)),
             lookalikes,
             stages,
             context_rules(folder),
