@@ -61,7 +61,8 @@ def test_every_split_has_every_label(splits: dict[str, list[corpus.Message]], da
 def test_letters_have_the_length_of_letters(messages: list[corpus.Message]) -> None:
     lengths = [len(message.text) for message in messages if message.register == "letter"]
     assert len(lengths) >= 250
-    assert sum(length in LETTER for length in lengths) / len(lengths) >= 0.95
+    # Some are what people type into a web form in a hurry.
+    assert sum(length in LETTER for length in lengths) / len(lengths) >= 0.9
 
 
 def test_datasets_loads_the_four_splits_offline(
