@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -16,9 +17,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Column, Table
 
 from triage.taxonomy import Taxonomy
-
-if TYPE_CHECKING:
-    from triage.engine import Classifier
 
 CONFIGS = Path(__file__).parent / "configs"
 DATA = Annotated[Path, typer.Option("--data", help="Data folder: taxonomy.toml, lexicon/, corpus/. 数据文件夹")]
@@ -127,7 +125,7 @@ def baseline(
 
     with _stages() as (step, _):
         found = measure_baseline(load_splits(data)["train"], files, data, step)
-    _output(found, as_json)
+    _output(found, as_json, _print_figures)
 
 
 def evaluate(
@@ -142,53 +140,29 @@ def evaluate(
 
     Example: triage evaluate models/current data/corpus/test.jsonl
     """
-    from training.evaluate import evaluate as measure
-    from triage import Triage
-
-    if disguise and evidence:
-        raise typer.BadParameter("--disguise 与 --evidence 只能选一个 / choose one of --disguise and --evidence")
-    engine = Triage.load(model)
-    with _stages() as (step, _):
-        found: dict[str, Any] = {}
-        for file in files:
-            step(file.stem)
-            if disguise:
-                found[file.stem] = _disguised(engine, file, data)
-            elif evidence:
-                found[file.stem] = _evidence(engine, file, data)
-            else:
-                found[file.stem] = measure(engine, file)
-    if as_json or not (disguise or evidence):
-        _output(found, as_json)
-    for name, rows in () if as_json else found.items():
-        if disguise:
-            _print_disguised(name, rows)
-        elif evidence:
-            typer.echo(f"{name}  " + "  ".join(f"{key} {_figure(value)}" for key, value in rows.items()))
-
-
-def _disguised(engine: Classifier, file: Path, data: Path) -> dict[str, dict[str, float]]:
     from training.disguise import Disguiser
-    from training.evaluate import evaluate_disguised
-
-    return evaluate_disguised(engine, file, Disguiser.load(data))
-
-
-def _evidence(engine: Classifier, file: Path, data: Path) -> dict[str, float]:
-    from training.evaluate import evaluate_evidence
+    from training.evaluate import evaluate as measure
+    from training.evaluate import evaluate_disguised, evaluate_evidence
+    from triage import Triage
     from triage.text import Normalizer
     from triage.text.segment import Segmenter
 
-    return evaluate_evidence(engine, file, Normalizer.load(data / "lexicon"), Segmenter.load(data / "lexicon"))
-
-
-def _print_disguised(name: str, ways: dict[str, dict[str, float]]) -> None:
-    from training.report import DISGUISE
-
-    table = Table(name, *DISGUISE.values())
-    for family, row in ways.items():
-        table.add_row(family, *(_figure(row[key]) for key in DISGUISE))
-    Console().print(table)
+    if disguise and evidence:
+        raise typer.BadParameter("--disguise 与 --evidence 只能选一个 / choose one of --disguise and --evidence")
+    engine, lexicon = Triage.load(model), data / "lexicon"
+    ask: Callable[[Path], Mapping[str, Any]] = partial(measure, engine)
+    show = _print_figures
+    if disguise:
+        ask, show = partial(evaluate_disguised, engine, disguiser=Disguiser.load(data)), _print_disguised
+    elif evidence:
+        normalizer, segmenter = Normalizer.load(lexicon), Segmenter.load(lexicon)
+        ask, show = partial(evaluate_evidence, engine, normalizer=normalizer, segmenter=segmenter), _print_evidence
+    with _stages() as (step, _):
+        found = {}
+        for file in files:
+            step(file.stem)
+            found[file.stem] = ask(file)
+    _output(found, as_json, show)
 
 
 @data_app.command("check")
@@ -270,11 +244,11 @@ def _print_counts(splits: dict[str, list[Any]], taxonomy: Taxonomy) -> None:
     Console().print(table)
 
 
-def _output(found: dict[str, dict[str, object]], as_json: bool) -> None:
+def _output(found: dict[str, Any], as_json: bool, show: Callable[[dict[str, Any]], None]) -> None:
     if as_json:
         typer.echo(json.dumps(found, ensure_ascii=False))
     else:
-        _print_figures(found)
+        show(found)
 
 
 def _print_figures(found: dict[str, Any]) -> None:
@@ -288,6 +262,21 @@ def _print_figures(found: dict[str, Any]) -> None:
     for label in next(iter(found.values()))["f1"] if found else ():
         table.add_row(f"F1 {label}", *(_figure(found[name]["f1"].get(label)) for name in names))
     Console().print(table)
+
+
+def _print_disguised(found: dict[str, Any]) -> None:
+    from training.report import DISGUISE
+
+    for name, ways in found.items():
+        table = Table(name, *DISGUISE.values())
+        for family, row in ways.items():
+            table.add_row(family, *(_figure(row[key]) for key in DISGUISE))
+        Console().print(table)
+
+
+def _print_evidence(found: dict[str, Any]) -> None:
+    for name, row in found.items():
+        typer.echo(f"{name}  " + "  ".join(f"{key} {_figure(value)}" for key, value in row.items()))
 
 
 def _figure(value: object) -> str:

@@ -8,8 +8,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-RELIABILITY = "plots/reliability.png"
-RISK_COVERAGE = "plots/risk_coverage.png"
+from training.report import RELIABILITY, RISK_COVERAGE
+
 _DPI = 110
 
 

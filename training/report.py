@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from training.plots import RELIABILITY, RISK_COVERAGE
 from triage.model.artifact import Manifest
 from triage.taxonomy import Taxonomy
 
@@ -45,6 +44,10 @@ DISGUISE = {
     "fraud_found_or_reviewed": "found or reviewed",
     "lost": "recall lost",
 }
+
+# Pictures that the card shows; ``training.plots`` draws them.
+RELIABILITY = "plots/reliability.png"
+RISK_COVERAGE = "plots/risk_coverage.png"
 
 
 def card(manifest: Manifest, taxonomy: Taxonomy) -> str:
