@@ -1,5 +1,5 @@
 """Changes that real messages come with, made to training texts: lost punctuation and digits, cut tails, masked places,
-the formulas and run-on sentences of letters to an office, SMS stripped by a gateway.
+the formulas and run-on sentences of letters to an office, SMS stripped by a gateway, words hidden or misspelt.
 
 Every function takes a text and a random generator and returns a text that still means the same to a reader.
 """
@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from random import Random
 
+from training.disguise import FAMILIES, Disguiser
 from training.recipe import AugmentRecipe
 
 _PUNCTUATION = re.compile(r"[，。！？；：、,.!?;:~…“”\"'《》()（）\s]+")
@@ -96,6 +98,7 @@ def bare(text: str, random: Random) -> str:
     return "".join(part for pair in zip(parts, [*links, ""], strict=True) for part in pair)
 
 
+_FAMILIES = sorted(FAMILIES)
 # The manners of one register alone.
 _BY_REGISTER: dict[str, tuple[tuple[str, Callable[[str, Random], str]], ...]] = {
     "letter": (("run_on", run_on), ("formal", formal)),
@@ -103,17 +106,33 @@ _BY_REGISTER: dict[str, tuple[tuple[str, Callable[[str, Random], str]], ...]] = 
 }
 
 
-def augment(text: str, register: str, recipe: AugmentRecipe, random: Random) -> str:
-    """Apply each change with its chance; a text that would become blank stays as it was.
+@dataclass(frozen=True)
+class Augmenter:
+    """Makes the changes of a recipe to training texts.
 
-    Args:
-        text: a message.
-        register: what the corpus calls it; some changes are made to letters or to forwarded texts only.
+    Attributes:
         recipe: the chances.
-        random: decides.
+        disguiser: hides words where the recipe asks for it.
     """
-    changed = text
-    for name, change in (*_BY_REGISTER.get(register, ()), *_CHANGES):
-        if random.random() < getattr(recipe, name):
-            changed = change(changed, random)
-    return changed if changed.strip() else text
+
+    recipe: AugmentRecipe
+    disguiser: Disguiser
+
+    def __call__(self, text: str, register: str, random: Random) -> str:
+        """Apply each change with its chance; a text that would become blank stays as it was.
+
+        Args:
+            text: a message.
+            register: what the corpus calls it; some changes are made to letters or to forwarded texts only.
+            random: decides.
+        """
+        changed = text
+        for name, change in (*_BY_REGISTER.get(register, ()), *_CHANGES):
+            if random.random() < getattr(self.recipe, name):
+                changed = change(changed, random)
+        # Whatever the label: a homophone is a slip of the input method as often as it is a disguise.
+        if random.random() < self.recipe.homophones:
+            changed = self.disguiser(changed, "homophones", random)
+        if random.random() < self.recipe.disguise:
+            changed = self.disguiser(changed, random.choice(_FAMILIES), random)
+        return changed if changed.strip() else text

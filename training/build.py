@@ -14,6 +14,7 @@ from pathlib import Path
 from transformers import AutoTokenizer, PreTrainedModel
 
 from training import calibrate, corpus, export, plots, report
+from training.augment import Augmenter
 from training.baseline import measure_baseline
 from training.disguise import Disguiser
 from training.evaluate import evaluate, evaluate_disguised, evaluate_evidence, load_gold
@@ -83,10 +84,11 @@ def build(
     splits, read = corpus.load_splits(job.data), corpus_checksum(job.data)
     encoding, pad = load_encoding(job.recipe)
     reader = Reader(Normalizer.load(job.data / LEXICON), encoding, pad)
+    augmenter = Augmenter(job.recipe.augment, Disguiser.load(job.data))
     step("train")
-    model = finetune(splits["train"], taxonomy, reader, job.recipe, job.work, progress)
+    model = finetune(splits["train"], taxonomy, reader, augmenter, job.recipe, job.work, progress)
     step("export")
-    lay_out(job, model, reader, taxonomy, splits["train"])
+    lay_out(job, model, reader, augmenter, taxonomy, splits["train"])
     step("calibrate")
     manifest = calibrated(job, splits, read)
     step("measure")
@@ -104,7 +106,12 @@ def load_encoding(recipe: Recipe) -> tuple[Encoding, int]:
 
 
 def lay_out(
-    job: Job, model: PreTrainedModel, reader: Reader, taxonomy: Taxonomy, messages: Sequence[corpus.Message]
+    job: Job,
+    model: PreTrainedModel,
+    reader: Reader,
+    augmenter: Augmenter,
+    taxonomy: Taxonomy,
+    messages: Sequence[corpus.Message],
 ) -> None:
     """Write the folder's parts that do not depend on calibration; fp32 weights stay in the work folder."""
     job.work.mkdir(parents=True, exist_ok=True)
@@ -115,7 +122,7 @@ def lay_out(
     chosen = random.Random(job.recipe.seed).sample(messages, min(QUANTIZE_ON, len(messages)))
     quantize(job.work / "fp32.onnx", job.out / "model.onnx", reader.ids([message.text for message in chosen]))
     if job.recipe.linear > 0:
-        fit_linear(messages, taxonomy, reader.normalizer, job.recipe).save(job.out / LINEAR)
+        fit_linear(messages, taxonomy, reader.normalizer, augmenter, job.recipe).save(job.out / LINEAR)
     reader.encoding.tokenizer.save(str(job.out / "tokenizer.json"), pretty=False)
     shutil.copy(job.data / TAXONOMY_FILE, job.out / TAXONOMY_FILE)
     for file in sorted((job.data / LEXICON).iterdir()):

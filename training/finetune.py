@@ -21,7 +21,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel
 from transformers import PreTrainedModel
 
-from training.augment import augment
+from training.augment import Augmenter
 from training.corpus import Message
 from training.network import URGENCIES, Heads, load_network, message_logits, padded
 from training.recipe import Recipe, TrainRecipe
@@ -202,6 +202,7 @@ def finetune(
     messages: Sequence[Message],
     taxonomy: Taxonomy,
     reader: Reader,
+    augmenter: Augmenter,
     recipe: Recipe,
     work: Path,
     progress: Callable[[Progress], None] = lambda at: None,
@@ -212,6 +213,7 @@ def finetune(
         messages: the training split.
         taxonomy: decides the outputs.
         reader: texts to ids.
+        augmenter: changes the texts of each step.
         recipe: every knob.
         work: folder for checkpoints.
         progress: called after every step.
@@ -234,7 +236,7 @@ def finetune(
         run.averaged = AveragedModel(model)
     bfloat16 = recipe.train.bfloat16 and has_bfloat16()
     for rows in _schedule(messages, ids, recipe, run.step):
-        texts = _augmented(messages, rows, recipe, run.step)
+        texts = _augmented(messages, rows, augmenter, f"{recipe.seed}:{run.step}")
         inputs, mask = padded(reader.ids(texts), reader.pad)
         model.train()
         with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
@@ -258,9 +260,9 @@ def _schedule(
             step += 1
 
 
-def _augmented(messages: Sequence[Message], rows: Sequence[int], recipe: Recipe, step: int) -> list[str]:
-    chance = random.Random(f"{recipe.seed}:{step}:augment")
-    return [augment(messages[row].text, messages[row].register, recipe.augment, chance) for row in rows]
+def _augmented(messages: Sequence[Message], rows: Sequence[int], augmenter: Augmenter, seed: str) -> list[str]:
+    chance = random.Random(f"{seed}:augment")
+    return [augmenter(messages[row].text, messages[row].register, chance) for row in rows]
 
 
 class _Run:

@@ -11,7 +11,7 @@ from scipy.sparse import csr_array, vstack
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import normalize
 
-from training.augment import augment
+from training.augment import Augmenter
 from training.corpus import Message
 from training.recipe import Recipe
 from triage.model.encoding import canonical
@@ -23,18 +23,20 @@ from triage.text.normalize import Normalizer
 _MIN_MESSAGES = 2
 
 
-def fit_linear(messages: Sequence[Message], taxonomy: Taxonomy, normalizer: Normalizer, recipe: Recipe) -> Linear:
+def fit_linear(
+    messages: Sequence[Message], taxonomy: Taxonomy, normalizer: Normalizer, augmenter: Augmenter, recipe: Recipe
+) -> Linear:
     """Logistic regression on hashed n-grams of each message and of one changed copy of it, labels of equal weight.
 
     Args:
         messages: the training split; every label of the taxonomy must stand in it.
         taxonomy: label order.
         normalizer: the lexicon's.
-        recipe: ``linear`` is the inverse of the L2 penalty, above 0 (scikit-learn's ``C``); ``augment`` and ``seed``
-            make the copies.
+        augmenter: makes the copies.
+        recipe: ``linear`` is the inverse of the L2 penalty, above 0 (scikit-learn's ``C``); ``seed`` of the copies.
     """
     chance = random.Random(f"{recipe.seed}:linear")
-    copies = [augment(message.text, message.register, recipe.augment, chance) for message in messages]
+    copies = [augmenter(message.text, message.register, chance) for message in messages]
 
     def read(texts: Sequence[str]) -> csr_array:
         return _counts([canonical(normalizer(text).text).text for text in texts])

@@ -18,7 +18,10 @@ class _Part(BaseModel):
 
 
 class AugmentRecipe(_Part):
-    """Chance in [0, 1] that a training message is changed in each way, drawn anew every epoch."""
+    """Chance in [0, 1] that a training message is changed in each way, drawn anew every epoch.
+
+    ``homophones`` is one family of ``training.disguise``; ``disguise`` draws one of all twelve.
+    """
 
     drop_punctuation: Share = 0.15
     drop_digits: Share = 0.10
@@ -28,6 +31,8 @@ class AugmentRecipe(_Part):
     run_on: Share = 0.0
     formal: Share = 0.0
     bare: Share = 0.0
+    homophones: Share = 0.0
+    disguise: Share = 0.0
 
 
 class TrainRecipe(_Part):

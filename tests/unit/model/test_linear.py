@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from training.augment import Augmenter
 from training.corpus import Message, load
+from training.disguise import Disguiser
 from training.linear import fit_linear
 from training.recipe import Recipe
 from triage.errors import ReleaseCorrupt
@@ -26,7 +28,9 @@ def messages(data: Path) -> list[Message]:
 
 @pytest.fixture(scope="module")
 def linear(data: Path, messages: list[Message]) -> Linear:
-    return fit_linear(messages, Taxonomy.load(data), Normalizer.load(data / "lexicon"), Recipe())
+    recipe = Recipe()
+    augmenter = Augmenter(recipe.augment, Disguiser.load(data))
+    return fit_linear(messages, Taxonomy.load(data), Normalizer.load(data / "lexicon"), augmenter, recipe)
 
 
 def test_ngrams_are_counted_once_each() -> None:

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from pypinyin import lazy_pinyin
 
 from training import corpus
-from training.augment import augment, drop_punctuation
+from training.augment import Augmenter, drop_punctuation
 from training.build import load_encoding
+from training.disguise import Disguiser
 from training.finetune import Progress, Reader, finetune, length_grouped, parameter_groups, rate_share
 from training.network import Heads, load_network, message_logits, padded
 from training.recipe import AugmentRecipe, Recipe, TrainRecipe, load_recipe
@@ -43,7 +45,8 @@ def train(data: Path, messages: list[corpus.Message], knobs: Recipe, work: Path,
 
     encoding, pad = load_encoding(knobs)
     reader = Reader(Normalizer.load(data / "lexicon"), encoding, pad)
-    model = finetune(messages, Taxonomy.load(data), reader, knobs, work, watch)
+    augmenter = Augmenter(knobs.augment, Disguiser.load(data))
+    model = finetune(messages, Taxonomy.load(data), reader, augmenter, knobs, work, watch)
     torch.save({key: value for key, value in model.state_dict().items()}, work / "final.pt")
     return losses
 
@@ -130,38 +133,50 @@ def test_batches_hold_messages_of_like_length_and_each_once() -> None:
     assert padding < 1.15
 
 
-def test_augmentation_keeps_the_letters_and_never_blanks() -> None:
+def only(data: Path, **chances: float) -> Augmenter:
+    """An augmenter that makes the named changes alone."""
+    never = dict.fromkeys(AugmentRecipe.model_fields, 0.0)
+    return Augmenter(AugmentRecipe(**never | chances), Disguiser.load(data))
+
+
+def test_augmentation_keeps_the_letters_and_never_blanks(data: Path) -> None:
     text = "对面，着火了！！快来，三楼 502。"
     assert drop_punctuation(text, random.Random(1)).replace(" ", "") == "对面着火了快来三楼502"
-    always = AugmentRecipe(drop_punctuation=1, drop_digits=1)
-    assert augment("119", "hotline", always, random.Random(1)) == "119"
-    never = AugmentRecipe(**dict.fromkeys(AugmentRecipe.model_fields, 0))
-    assert augment(text, "letter", never, random.Random(1)) == text
+    always = only(data, drop_punctuation=1, drop_digits=1)
+    assert always("119", "hotline", random.Random(1)) == "119"
+    assert only(data)(text, "letter", random.Random(1)) == text
 
 
-def test_the_manners_of_letters_are_lent_to_letters_only() -> None:
+def test_the_manners_of_letters_are_lent_to_letters_only(data: Path) -> None:
     text = "路灯不亮已有半年。下班的人摔了两个；报修没有回音。请修。"
-    never = dict.fromkeys(AugmentRecipe.model_fields, 0)
-    formal, joined = AugmentRecipe(**never | {"formal": 1}), AugmentRecipe(**never | {"run_on": 1})
-    assert augment(text, "group_chat", formal, random.Random(1)) == text
-    assert augment(text, "group_chat", joined, random.Random(1)) == text
-    framed = {augment(text, "letter", formal, random.Random(seed)) for seed in range(20)}
+    formal, joined = only(data, formal=1), only(data, run_on=1)
+    assert formal(text, "group_chat", random.Random(1)) == text
+    assert joined(text, "group_chat", random.Random(1)) == text
+    framed = {formal(text, "letter", random.Random(seed)) for seed in range(20)}
     assert all(text in one for one in framed)
     assert len(framed) > 10
-    changed = augment(text, "letter", joined, random.Random(3))
+    changed = joined(text, "letter", random.Random(3))
     assert changed != text
     assert len(changed) == len(text)
     assert changed.endswith("请修。")
 
 
-def test_a_bare_sms_keeps_its_links_and_its_characters() -> None:
+def test_a_bare_sms_keeps_its_links_and_its_characters(data: Path) -> None:
     text = "【某商城】满200减50，回T退订：http://a-b.example/x1，快来！"
-    never = dict.fromkeys(AugmentRecipe.model_fields, 0)
-    changed = augment(text, "forwarded", AugmentRecipe(**never | {"bare": 1}), random.Random(1))
+    changed = only(data, bare=1)(text, "forwarded", random.Random(1))
     assert "http://a-b.example/x1" in changed
     assert not set("【】，：！") & set(changed)
     assert "某商城满" in changed
     assert "快来" in changed
+
+
+def test_homophones_and_disguise_hide_words_in_every_register(data: Path) -> None:
+    text = "客服说点击链接退款，要我报验证码。"
+    heard = only(data, homophones=1)(text, "hotline", random.Random(1))
+    assert heard != text
+    assert lazy_pinyin(heard) == lazy_pinyin(text)
+    hidden = {only(data, disguise=1)(text, "everyday", random.Random(seed)) for seed in range(40)}
+    assert len(hidden) > 20
 
 
 @pytest.mark.parametrize("text", ["base = 3", "[train]\nepochs = 0", "[train]\nepoch = 3", "not toml ="])
