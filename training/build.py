@@ -17,7 +17,7 @@ from training import calibrate, corpus, export, plots, report
 from training.augment import Augmenter
 from training.baseline import measure_baseline
 from training.disguise import Disguiser
-from training.evaluate import evaluate, evaluate_disguised, evaluate_evidence, load_gold
+from training.evaluate import Answered, answer, evaluate_disguised, evaluate_evidence, measure
 from training.finetune import CHECKPOINT, Progress, Reader, finetune
 from training.linear import fit_linear
 from training.network import Heads
@@ -166,12 +166,15 @@ def finish(job: Job, manifest: Manifest, splits: Mapping[str, list[corpus.Messag
     seal(job.out, manifest)
     engine = Triage.load(job.out)
     files = [job.data / "corpus" / f"{name}.jsonl" for name in ("validation", "test")] + list(job.also)
-    metrics: dict[str, object] = {file.stem: evaluate(engine, file) for file in files}
+    answered = {file.stem: answer(engine, file) for file in files}
+    metrics: dict[str, object] = {
+        name: measure(part.gold, part.said, engine.taxonomy.ids) for name, part in answered.items()
+    }
     metrics["baseline"] = measure_baseline(splits["train"], files, job.data)
-    metrics["int8_agreement"] = int8_agreement(job, engine, files)
+    metrics["int8_agreement"] = int8_agreement(job, manifest, answered)
     metrics["disguise"] = evaluate_disguised(engine, files[1], Disguiser.load(job.data))
-    lexicon = job.data / LEXICON
-    metrics["evidence"] = evaluate_evidence(engine, files[1], Normalizer.load(lexicon), Segmenter.load(lexicon))
+    normalizer, segmenter = Normalizer.load(job.out / LEXICON), Segmenter.load(job.out / LEXICON)
+    metrics["evidence"] = evaluate_evidence(engine, answered["test"], normalizer, segmenter)
     step = max(1, len(splits["test"]) // GOLDEN_ROWS)
     rows = golden.record(engine, [message.text for message in splits["test"][::step][:GOLDEN_ROWS]])
     lines = [json.dumps(row, ensure_ascii=False) for row in rows]
@@ -182,19 +185,18 @@ def finish(job: Job, manifest: Manifest, splits: Mapping[str, list[corpus.Messag
     return seal(job.out, manifest)
 
 
-def int8_agreement(job: Job, engine: Triage, files: Sequence[Path]) -> dict[str, float]:
+def int8_agreement(job: Job, manifest: Manifest, answered: Mapping[str, Answered]) -> dict[str, float]:
     """Share of messages that get the same label from the int8 graph and from the fp32 one, by file stem."""
     exact = job.work / "fp32"
     shutil.rmtree(exact, ignore_errors=True)
     shutil.copytree(job.out, exact)
     shutil.copy(job.work / "fp32.onnx", exact / "model.onnx")
-    seal(exact, engine.manifest)
+    seal(exact, manifest)
     reference = Triage.load(exact)
     found = {}
-    for file in files:
-        texts = [gold.text for gold in load_gold(file)]
-        pairs = zip(engine.classify(texts), reference.classify(texts), strict=True)
-        found[file.stem] = sum(a.label == b.label for a, b in pairs) / len(texts)
+    for name, part in answered.items():
+        pairs = zip(part.said, reference.classify([gold.text for gold in part.gold]), strict=True)
+        found[name] = sum(a.label == b.label for a, b in pairs) / len(part.said)
     return found
 
 

@@ -141,22 +141,24 @@ def evaluate(
     Example: triage evaluate models/current data/corpus/test.jsonl
     """
     from training.disguise import Disguiser
+    from training.evaluate import answer, evaluate_disguised, evaluate_evidence
     from training.evaluate import evaluate as measure
-    from training.evaluate import evaluate_disguised, evaluate_evidence
     from triage import Triage
+    from triage.model.artifact import LEXICON, resolve
     from triage.text import Normalizer
     from triage.text.segment import Segmenter
 
     if disguise and evidence:
         raise typer.BadParameter("--disguise 与 --evidence 只能选一个 / choose one of --disguise and --evidence")
-    engine, lexicon = Triage.load(model), data / "lexicon"
+    engine = Triage.load(model)
     ask: Callable[[Path], Mapping[str, Any]] = partial(measure, engine)
     show = _print_figures
     if disguise:
         ask, show = partial(evaluate_disguised, engine, disguiser=Disguiser.load(data)), _print_disguised
     elif evidence:
-        normalizer, segmenter = Normalizer.load(lexicon), Segmenter.load(lexicon)
-        ask, show = partial(evaluate_evidence, engine, normalizer=normalizer, segmenter=segmenter), _print_evidence
+        lexicon = resolve(model) / LEXICON
+        cut = partial(evaluate_evidence, normalizer=Normalizer.load(lexicon), segmenter=Segmenter.load(lexicon))
+        ask, show = lambda file: cut(engine, answer(engine, file)), _print_evidence
     with _stages() as (step, _):
         found = {}
         for file in files:

@@ -20,8 +20,7 @@ from typing import Any, TypeVar
 import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.neighbors import NearestNeighbors
+from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
 
 from triage.errors import CorpusError
 from triage.taxonomy import Taxonomy, Urgency
@@ -37,6 +36,8 @@ DIFFICULTIES = ("plain", "hard")
 SHARES = {"train": 0.70, "validation": 0.08, "calibration": 0.11, "test": 0.11}
 # Cosine of character 2–4-grams: two wordings of one message lie above, two messages of one topic below.
 NEAR_DUPLICATE = 0.8
+# Keeps the memory for comparing pairs within some hundred MB.
+_PAIRS_AT_ONCE = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,21 +208,39 @@ def _personal(messages: Sequence[Message], folder: Path) -> Iterator[Finding]:
 
 
 def near_duplicates(texts: Sequence[str], threshold: float = NEAR_DUPLICATE) -> list[tuple[int, int, float]]:
-    """Pairs of texts alike in wording: (first index, second index, cosine), each pair once.
+    """Pairs of texts alike in wording: (first index, second index, cosine), each pair once, in order.
 
-    Method: cosine of TF-IDF over character 2–4-grams by exact radius search.
+    Method: cosine of TF-IDF over character 2–4-grams. The search is exact and compares only texts that share one of
+    their rarest n-grams (prefix filtering: Bayardo, Ma & Srikant 2007, *Scaling Up All Pairs Similarity Search*): what
+    is left of a vector behind its prefix is shorter than the threshold, so no product with it can reach the threshold.
     """
     if len(texts) < 2:
         return []
-    vectors = TfidfVectorizer(analyzer="char", ngram_range=(2, 4), sublinear_tf=True).fit_transform(texts)
-    search = NearestNeighbors(radius=1 - threshold, metric="cosine").fit(vectors)
-    distances, neighbours = search.radius_neighbors(vectors)
-    return [
-        (first, int(second), float(1 - distance))
-        for first, (row, near) in enumerate(zip(neighbours, distances, strict=True))
-        for second, distance in zip(row, near, strict=True)
-        if first < second
-    ]
+    # Hashed to so many columns that no two n-grams meet: a vocabulary of millions takes longer to build than to use.
+    hashing = HashingVectorizer(analyzer="char", ngram_range=(2, 4), n_features=2**30, alternate_sign=False, norm=None)
+    counts = hashing.transform(texts)
+    _, columns, frequency = np.unique(counts.indices, return_inverse=True, return_counts=True)
+    rarest_first = np.argsort(np.argsort(frequency, kind="stable"), kind="stable")
+    shape = (len(texts), len(frequency))
+    counts = csr_array((counts.data, rarest_first[columns], counts.indptr), shape=shape)
+    vectors = csr_array(TfidfTransformer(sublinear_tf=True).fit_transform(counts))
+    vectors.sort_indices()
+    squares = np.concatenate([[0.0], np.cumsum(np.square(vectors.data))])
+    before = squares[:-1] - np.repeat(squares[vectors.indptr[:-1]], np.diff(vectors.indptr))
+    prefixes = vectors.copy()
+    # A little more than the prefix needs, against rounding.
+    prefixes.data[1 - before < threshold**2 - 1e-6] = 0
+    prefixes.eliminate_zeros()
+    first, second = (prefixes @ prefixes.T).nonzero()
+    pairs = first < second
+    first, second = first[pairs], second[pairs]
+    found: list[tuple[int, int, float]] = []
+    for start in range(0, len(first), _PAIRS_AT_ONCE):
+        rows, columns = first[start : start + _PAIRS_AT_ONCE], second[start : start + _PAIRS_AT_ONCE]
+        alike = vectors[rows].multiply(vectors[columns]).sum(axis=1)
+        near = alike >= threshold
+        found += zip(rows[near].tolist(), columns[near].tolist(), alike[near].tolist(), strict=True)
+    return sorted(found)
 
 
 def group(messages: Sequence[Message], by_author: bool = False) -> list[int]:

@@ -33,6 +33,14 @@ class Gold:
     register: str
 
 
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A labelled file and what a release says of it, in the same order."""
+
+    gold: Sequence[Gold]
+    said: Sequence[Decision]
+
+
 def load_gold(path: Path) -> list[Gold]:
     """Read labelled messages from ``.jsonl`` with at least ``text`` and ``label``.
 
@@ -156,10 +164,16 @@ def _secondary(gold: Sequence[Gold], said: Sequence[Decision]) -> Mapping[str, f
     return {"secondary_f1": 2 * hit / total} if total else {}
 
 
+def answer(engine: Classifier, path: Path) -> Answered:
+    """Let a release read one labelled file; see ``load_gold``."""
+    gold = load_gold(path)
+    return Answered(gold, engine.classify([g.text for g in gold]))
+
+
 def evaluate(engine: Classifier, path: Path) -> dict[str, object]:
     """Measure a release on one labelled file; see ``measure``."""
-    gold = load_gold(path)
-    return measure(gold, engine.classify([g.text for g in gold]), engine.taxonomy.ids)
+    answered = answer(engine, path)
+    return measure(answered.gold, answered.said, engine.taxonomy.ids)
 
 
 def evaluate_disguised(
@@ -193,7 +207,7 @@ def evaluate_disguised(
 
 
 def evaluate_evidence(
-    engine: Classifier, path: Path, normalizer: Normalizer, segmenter: Segmenter, seed: int = 1
+    engine: Classifier, answered: Answered, normalizer: Normalizer, segmenter: Segmenter, seed: int = 1
 ) -> dict[str, float]:
     """Whether the evidence carried the decision: what leaving it out does to the label's score.
 
@@ -202,20 +216,20 @@ def evaluate_evidence(
 
     Args:
         engine: the release.
-        path: labelled messages; those are read whose label is right and is acted on, since the evidence for "nothing"
-            is the whole message.
-        normalizer, segmenter: cut a message into words.
+        answered: labelled messages and the release's decisions; those count whose label is right and is acted on, since
+            the evidence for "nothing" is the whole message.
+        normalizer, segmenter: those of the release's lexicon; they cut a message into words.
         seed: of the draw.
 
     Returns:
         messages, and in [0, 1] the mean fall of the score without the evidence (evidence), without random words
         (random), and the difference (margin). Empty where no message has evidence and enough other words.
     """
-    random, gold = Random(seed), load_gold(path)
+    random = Random(seed)
     decided: list[Decision] = []
     bare: list[str] = []
     thinned: list[str] = []
-    for g, d in zip(gold, engine.classify([g.text for g in gold]), strict=True):
+    for g, d in zip(answered.gold, answered.said, strict=True):
         if d.label != g.label or not d.evidence or not engine.taxonomy[d.label].dispatch:
             continue
         shown = [(e.start, e.end) for e in d.evidence]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from sklearn.feature_extraction.text import TfidfVectorizer
 
 from training import corpus
 from triage.errors import CorpusError
@@ -66,6 +68,19 @@ def test_scenarios_and_near_duplicates_may_not_straddle(data: Path) -> None:
     for other in (same, near):
         findings = corpus.validate({"train": [GOOD], "test": [other]}, data)
         assert "leak" in {f.code for f in findings}
+
+
+@pytest.mark.parametrize("threshold", [0.15, 0.3, 0.8])
+def test_near_duplicates_are_those_of_comparing_all_with_all(data: Path, threshold: float) -> None:
+    texts = [row.text for row in corpus.load(data / "corpus" / "validation.jsonl")][:300]
+    texts += [text[:-2] for text in texts[:20]] + ["", "。", texts[0]]
+    vectors = TfidfVectorizer(analyzer="char", ngram_range=(2, 4), sublinear_tf=True).fit_transform(texts)
+    alike = (vectors @ vectors.T).toarray()
+    rows, columns = np.nonzero(np.triu(alike, 1) >= threshold)
+    found = corpus.near_duplicates(texts, threshold)
+    assert [(first, second) for first, second, _ in found] == list(zip(rows, columns, strict=True))
+    assert [value for _, _, value in found] == pytest.approx(alike[rows, columns])
+    assert len(found) >= 20
 
 
 def test_a_finding_never_holds_the_text(data: Path) -> None:

@@ -10,7 +10,15 @@ import numpy as np
 import pytest
 
 from training import plots
-from training.evaluate import Gold, calibration_error, evaluate_evidence, measure, reliability, risk_coverage
+from training.evaluate import (
+    Gold,
+    answer,
+    calibration_error,
+    evaluate_evidence,
+    measure,
+    reliability,
+    risk_coverage,
+)
 from triage.decision import Decision, Evidence
 from triage.taxonomy import Taxonomy, Urgency
 from triage.text import Normalizer
@@ -124,7 +132,9 @@ def test_evidence_is_told_from_words_that_only_stand_there(
     file.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
     lexicon = data / "lexicon"
     engine = _Smoke(data, honest)
-    found = evaluate_evidence(engine, file, Normalizer.load(lexicon), Segmenter.load(lexicon))  # type: ignore[arg-type]
+    answered = answer(engine, file)  # type: ignore[arg-type]
+    cut = Normalizer.load(lexicon), Segmenter.load(lexicon)
+    found = evaluate_evidence(engine, answered, *cut)  # type: ignore[arg-type]
     assert found["messages"] == 2
     assert found["evidence"] == pytest.approx(0.6 if falls else 0)
     assert (found["margin"] > 0.5) is falls
