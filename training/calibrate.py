@@ -34,6 +34,7 @@ class Raw:
         label: [messages] index of the true primary label.
         secondary: [messages, report labels] 1 where the label needs handling, the primary included.
         urgency: [messages] index into routine, urgent, emergency.
+        register: [messages] register ids.
     """
 
     outputs: NDArray[np.float32]
@@ -41,6 +42,7 @@ class Raw:
     label: NDArray[np.int64]
     secondary: NDArray[np.float64]
     urgency: NDArray[np.int64]
+    register: NDArray[np.str_]
 
 
 def raw_outputs(engine: Triage, messages: Sequence[Message]) -> Raw:
@@ -61,6 +63,7 @@ def raw_outputs(engine: Triage, messages: Sequence[Message]) -> Raw:
         np.array([ids.index(m.label) for m in messages]),
         np.array([[float(key in (m.label, *m.secondary)) for key in report_ids] for m in messages]),
         np.array([list(URGENCIES).index(Urgency(m.urgency)) for m in messages]),
+        np.array([m.register for m in messages]),
     )
 
 
@@ -133,31 +136,41 @@ def upper_bound(errors: int, count: int, delta: float) -> float:
 
 
 def route_thresholds(raw: Raw, calibration: Calibration, taxonomy: Taxonomy, recipe: RouteRecipe) -> Routing:
-    """The smallest confidence by label at which the error rate's upper bound stays under alpha.
+    """The smallest confidence by label at which the error rate's upper bound stays under alpha in every register.
+
+    A bound over all registers alone would let the hard ones pay for the easy ones: whoever sends us only letters would
+    get more wrong dispatches than promised.
 
     Method: fixed-sequence testing from the surest messages down (Angelopoulos et al. 2021, *Learn then Test*,
-    arXiv:2110.01052) on a grid of confidences. It starts where enough messages stand that none wrong would pass, which
-    looks at confidences alone, never at errors; it ends at the first threshold that fails. A label whose start fails
-    is never dispatched by the machine alone.
+    arXiv:2110.01052) on a grid of confidences; a threshold passes when it passes in each register and over all. A
+    register counts from where enough of its messages stand that none wrong would pass, which looks at confidences
+    alone, never at errors. The first threshold that fails ends it. A label whose start fails is never dispatched by the
+    machine alone.
     """
     scores = policy.probabilities(raw.outputs[:, : len(taxonomy.ids)], calibration, raw.linear)
     said, confidence = scores.argmax(axis=1), scores.max(axis=1)
-    auto = {
-        key: _smallest_safe(confidence[said == number], (raw.label != said)[said == number], recipe)
-        for number, key in enumerate(taxonomy.ids)
-    }
+    wrong = raw.label != said
+    auto = {}
+    for number, key in enumerate(taxonomy.ids):
+        rows = said == number
+        auto[key] = _smallest_safe(confidence[rows], wrong[rows], raw.register[rows], recipe)
     floors = {label.id: label.floor for label in taxonomy.labels if label.floor is not None}
     return Routing(auto=auto, margin=recipe.margin, floors=floors, alpha=recipe.alpha, delta=recipe.delta)
 
 
-def _smallest_safe(confidence: NDArray[np.float64], wrong: NDArray[np.bool_], recipe: RouteRecipe) -> float:
+def _smallest_safe(
+    confidence: NDArray[np.float64], wrong: NDArray[np.bool_], register: NDArray[np.str_], recipe: RouteRecipe
+) -> float:
+    everyone = np.ones(len(wrong), dtype=np.bool_)
+    parts = [everyone, *(register == name for name in np.unique(register))]
     found = NEVER
     for threshold in np.arange(0.99, 0.39, -0.01):
-        taken = confidence >= threshold
-        count = int(taken.sum())
-        if upper_bound(0, count, recipe.delta) > recipe.alpha:
+        taken = [part & (confidence >= threshold) for part in parts]
+        counted = [rows for rows in taken if upper_bound(0, int(rows.sum()), recipe.delta) <= recipe.alpha]
+        if not counted:
             continue
-        if upper_bound(int(wrong[taken].sum()), count, recipe.delta) > recipe.alpha:
+        bounds = [upper_bound(int(wrong[rows].sum()), int(rows.sum()), recipe.delta) for rows in counted]
+        if max(bounds) > recipe.alpha:
             break
         found = round(float(threshold), 4)
     return found
