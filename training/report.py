@@ -176,7 +176,8 @@ def _decisions(manifest: Manifest, taxonomy: Taxonomy) -> str:
         f"message is dispatched without an officer from the confidence below on, chosen so that the error among such "
         f"messages of the calibration split's kind stays under {routing.alpha:.0%} with probability "
         f"{1 - routing.delta:.0%}, in each register and over all (Clopper–Pearson bound by label, fixed-sequence "
-        f"testing); the two best scores must lie {routing.margin} apart; a floor sends a message to review although another label won.\n\n"
+        f"testing); the two best scores must lie {routing.margin} apart; a floor sends a message to review although "
+        "another label won.\n\n"
         + table(["label", "auto from", "floor", "secondary from"], rows)
         + f"\n\nUrgency: emergency from {calibration.emergency}, at least urgent from {calibration.urgent}; lexical "
         "rules (`lexicon/urgency.toml`) may raise it, never lower it."
