@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from training import corpus
+from training.evaluate import load_gold
 from triage.taxonomy import Taxonomy
 
 LETTER = range(100, 401)
@@ -76,3 +77,13 @@ def test_datasets_loads_the_four_splits_offline(
     loaded = datasets.load_dataset("data", cache_dir=str(tmp_path))
     assert {name: len(part) for name, part in loaded.items()} == {name: len(part) for name, part in splits.items()}
     assert loaded["test"][0] == splits["test"][0].to_json()
+
+
+def test_texts_out_of_scope_are_other_of_many_kinds_and_stand_in_no_split(
+    messages: list[corpus.Message], data: Path
+) -> None:
+    strange = load_gold(data / "out_of_scope.jsonl")
+    assert len(strange) == len({row.text for row in strange}) >= 150
+    assert {row.label for row in strange} == {"other"}
+    assert min(Counter(row.register for row in strange).values()) >= 8
+    assert {row.text for row in strange} & {message.text for message in messages} == set()

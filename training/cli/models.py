@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from training.cli.show import AS_JSON, DATA, figure, output, showfigures, stages
+from training.cli.show import AS_JSON, DATA, figure, output, show_figures, stages
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
@@ -59,7 +59,7 @@ def train(
     job = Job(recipe, data, version, work / version, out / version, tuple(measure or ()), with_hf)
     with stages() as (step, move):
         manifest = build(job, step, lambda at: move(at.step, at.steps, at.loss))
-    showfigures({name: value for name, value in manifest.metrics.items() if "macro_f1" in value})
+    show_figures({name: value for name, value in manifest.metrics.items() if "macro_f1" in value})
     typer.echo(f"{job.out}  (serve it: echo {version} > {out / 'CURRENT'})")
 
 
@@ -74,7 +74,7 @@ def baseline(
 
     with stages() as (step, _):
         found = measure_baseline(load_splits(data)["train"], files, data, step)
-    output(found, as_json, showfigures)
+    output(found, as_json, show_figures)
 
 
 def evaluate(
@@ -101,7 +101,7 @@ def evaluate(
         raise typer.BadParameter("--disguise 与 --evidence 只能选一个 / choose one of --disguise and --evidence")
     engine = Triage.load(model)
     ask: Callable[[Path], Mapping[str, Any]] = partial(measure, engine)
-    show = showfigures
+    show = show_figures
     if disguise:
         ask, show = partial(evaluate_disguised, engine, disguiser=Disguiser.load(data)), _print_disguised
     elif evidence:

@@ -56,7 +56,7 @@ def output(found: dict[str, Any], as_json: bool, show: Callable[[dict[str, Any]]
         show(found)
 
 
-def showfigures(found: dict[str, Any]) -> None:
+def show_figures(found: dict[str, Any]) -> None:
     from training.report import FIGURES
 
     names: Sequence[str] = list(found)
