@@ -33,6 +33,10 @@ from triage.errors import CorpusError
 DIGITS = 6
 ALL, LABEL = "all", "label"
 
+FALLS = ("calibration_error", "auto_error")
+# More or less of it is neither better nor worse by itself.
+NEUTRAL = ("auto_share",)
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -187,7 +191,7 @@ def _compare(
     answered: Sequence[Answered], ids: Sequence[str], columns: Sequence[str], resampling: Resampling
 ) -> Comparison:
     gold = answered[0].gold
-    _known(gold, ids)
+    check(gold, ids)
     outcomes = [Outcomes.of(part, ids) for part in answered]
     pairs = list(zip(gold, answered[0].said, answered[-1].said, strict=True))
     return Comparison(
@@ -201,13 +205,28 @@ def _compare(
     )
 
 
-def _known(gold: Sequence[Gold], ids: Sequence[str]) -> None:
+def verdict(name: str, difference: Estimate) -> str:
+    """``better`` or ``worse`` where the interval of a figure's difference leaves out nought; else empty."""
+    if difference.low is None or difference.high is None or name in NEUTRAL:
+        return ""
+    if difference.low <= 0 <= difference.high:
+        return ""
+    return "better" if (difference.low > 0) != (name in FALLS) else "worse"
+
+
+def check(gold: Sequence[Gold], ids: Sequence[str], columns: Sequence[str] = ()) -> None:
+    """What can be known to fail before a release has read anything, which takes minutes.
+
+    Raises:
+        CorpusError: a label is unknown to the releases, or a column is not there.
+    """
     for g in gold:
         if g.label not in ids:
             raise CorpusError(
                 f"第 {g.row} 行的标签 {g.label[:40]} 不在版本的标签中（{'、'.join(ids)}）；请先对应标签",
                 f"row {g.row}: no release here has the label {g.label[:40]} (they have {', '.join(ids)}); map it first",
             )
+    slices(gold, columns)
 
 
 def _parts(
