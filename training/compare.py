@@ -262,7 +262,9 @@ def _part(
     if len(outcomes) == 1:
         return Part(by, name, len(members), tuple(known), estimates(contrast, drawn_from, resampling))
     test = mcnemar(*(one.right[members] for one in outcomes))
-    return Part(by, name, len(members), tuple(known), estimates(contrast, drawn_from, resampling, least=-1.0), test)
+    return Part(
+        by, name, len(members), tuple(known), estimates(contrast, drawn_from, resampling, difference=True), test
+    )
 
 
 def _adjusted(parts: Sequence[Part]) -> tuple[Part, ...]:

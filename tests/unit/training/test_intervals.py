@@ -8,7 +8,17 @@ from scipy.stats import binom, bootstrap
 from sklearn.metrics import f1_score, precision_score, recall_score
 
 from training.evaluate import FRAUD, calibration_error
-from training.intervals import FEWEST, Found, Outcomes, Resampling, Rows, estimates, figures, label_figures
+from training.intervals import (
+    FEWEST,
+    Found,
+    Outcomes,
+    Resampling,
+    Rows,
+    calibration_errors,
+    estimates,
+    figures,
+    label_figures,
+)
 
 IDS = ("traffic", "fire_hazard", FRAUD, "other")
 # How often each label comes, and how often a release gets it right.
@@ -91,7 +101,7 @@ def test_intervals_are_those_of_scipy(one: Outcomes) -> None:
         return {"accuracy": other.right[rows].mean(axis=-1) - one.right[rows].mean(axis=-1)}
 
     everyone = np.arange(len(one.truth))
-    found = estimates(difference, everyone, Resampling(500, 0.9, seed=3), least=-1)["accuracy"]
+    found = estimates(difference, everyone, Resampling(500, 0.9, seed=3), difference=True)["accuracy"]
     known = bootstrap(
         (one.right.astype(float), other.right.astype(float)),
         lambda a, b, axis: b.mean(axis=axis) - a.mean(axis=axis),
@@ -102,8 +112,8 @@ def test_intervals_are_those_of_scipy(one: Outcomes) -> None:
         rng=np.random.default_rng(3),
     ).confidence_interval
     assert (found.low, found.high) == pytest.approx((known.low, known.high))
-    assert found == estimates(difference, everyone, Resampling(500, 0.9, seed=3), least=-1)["accuracy"]
-    assert found != estimates(difference, everyone, Resampling(500, 0.9, seed=4), least=-1)["accuracy"]
+    assert found == estimates(difference, everyone, Resampling(500, 0.9, seed=3), difference=True)["accuracy"]
+    assert found != estimates(difference, everyone, Resampling(500, 0.9, seed=4), difference=True)["accuracy"]
 
 
 def true_difference() -> dict[str, float]:
@@ -128,7 +138,7 @@ def test_nineteen_of_twenty_intervals_hold_the_truth() -> None:
             before, after = figures(a, rows), figures(b, rows)
             return {name: after[name] - before[name] for name in held}
 
-        found = estimates(difference, np.arange(200), Resampling(199, seed=seed), least=-1)
+        found = estimates(difference, np.arange(200), Resampling(199, seed=seed), difference=True)
         for name, value in true_difference().items():
             low, high = found[name].low, found[name].high
             held[name] += low is not None and high is not None and low <= value <= high
@@ -136,3 +146,23 @@ def test_nineteen_of_twenty_intervals_hold_the_truth() -> None:
     # end, since a percentile interval of a few hundred messages is known to be somewhat short.
     low, high = binom.ppf(0.0005, files, 0.94), binom.ppf(0.9995, files, 0.95)
     assert all(low <= count <= high for count in held.values()), held
+
+
+def test_the_growth_of_calibration_errors_is_taken_off() -> None:
+    """A release that is exactly as sure as right: what is measured is chance, and the interval says so."""
+    luck = np.random.default_rng(11)
+    confidence = luck.uniform(0.5, 1, 400)
+    right = luck.random(400) < confidence
+
+    def statistic(rows: Rows) -> Found:
+        return {"calibration_error": calibration_errors(confidence, right, rows)}
+
+    found = estimates(statistic, np.arange(400), Resampling(400))["calibration_error"]
+    drawn = statistic(luck.integers(0, 400, (400, 400)))["calibration_error"]
+    assert found.value is not None
+    assert found.low is not None
+    assert found.high is not None
+    # Nearly all draws lie above what was measured.
+    assert np.quantile(drawn, 0.1) > found.value
+    assert found.low < found.value / 2
+    assert found.value < found.high < np.quantile(drawn, 0.9)
