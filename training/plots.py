@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from cycler import cycler
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -17,6 +18,8 @@ from matplotlib.figure import Figure
 from training.report import RELIABILITY, RISK_COVERAGE
 
 _DPI = 110
+# Told apart by stroke as well as by colour: reports are printed.
+_STROKES = cycler(color=["tab:blue", "tab:orange"], linestyle=["-", "--"])
 
 
 def draw(metrics: Mapping[str, Any], folder: Path) -> list[str]:
@@ -46,8 +49,8 @@ def curves(sets: Mapping[str, Any]) -> bytes:
             only: the drawing library's font has no Chinese.
     """
     out = io.BytesIO()
-    # Fixed where matplotlib would draw ids at random: the same figures make the same bytes.
-    with rc_context({"svg.hashsalt": "curves"}):
+    # The salt stands where matplotlib would draw ids at random: the same figures make the same bytes.
+    with rc_context({"svg.hashsalt": "curves", "axes.prop_cycle": _STROKES}):
         nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         _figure(sets, _risk_coverage, _reliability).savefig(out, format="svg", metadata=nothing)
     # From the root element on: what stands before it names a document type on the network.
@@ -76,7 +79,7 @@ def _risk_coverage(axes: Axes, sets: Mapping[str, Any]) -> None:
         (line,) = axes.plot(coverage, risk, label=name)
         if "auto_error" in found:
             # Where the release in fact draws the line between the machine and the officers.
-            axes.plot(found["auto_share"], found["auto_error"], marker="D", color=line.get_color())
+            axes.plot(found["auto_share"], found["auto_error"], marker="D", linestyle="none", color=line.get_color())
     axes.set(xlabel="share answered, the surest first (diamond: auto)", ylabel="error among them", xlim=(0, 1.01))
     axes.set_ylim(bottom=0)
     axes.legend(fontsize=8)

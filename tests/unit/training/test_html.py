@@ -13,6 +13,7 @@ from training.compare import Comparison, assess, compare
 from training.evaluate import Answered, Gold
 from training.html import render
 from training.intervals import Resampling
+from training.plots import curves
 from triage.decision import Decision
 
 IDS = ("traffic", "telecom_fraud", "other")
@@ -142,3 +143,13 @@ def test_one_release_has_a_page_of_its_own() -> None:
     assert "McNemar" not in words
     assert "判定翻转" not in words
     assert page.tags.count("img") == 2
+
+
+def test_two_releases_are_told_apart_in_both_pictures_on_paper_too(found: Comparison) -> None:
+    svg = curves(dict(zip("AB", found.measured, strict=True))).decode()
+    left, right = svg[svg.index('id="axes_1"') :].split('id="axes_2"')
+    for axes in (left, right):
+        strokes = set(re.findall(r"stroke-dasharray: ([0-9.,]+)[^\"]*stroke: (#[0-9a-f]+)", axes))
+        assert {"#ff7f0e"} <= {colour for _, colour in strokes}
+        assert "#1f77b4" not in {colour for _, colour in strokes}
+        assert "stroke: #1f77b4" in axes
