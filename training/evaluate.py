@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,13 +25,26 @@ FRAUD = "telecom_fraud"
 
 @dataclass(frozen=True, slots=True)
 class Gold:
-    """A labelled message as far as evaluation needs it; ``register`` is empty where the file has none."""
+    """A labelled message as far as evaluation needs it.
+
+    Attributes:
+        text, label: the message and its true primary label.
+        secondary, urgency: None where the file has none.
+        register: empty where the file has none.
+        row: its line in the file, from 1; nought where it came from no file.
+        columns: every other field of the row that is a word or a number, such as ``id``, ``grid`` or ``time``.
+    """
 
     text: str
     label: str
     secondary: tuple[str, ...] | None
     urgency: str | None
     register: str
+    row: int = 0
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+
+_READ = ("text", "label", "secondary", "urgency", "register")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,21 +59,32 @@ def load_gold(path: Path) -> list[Gold]:
     """Read labelled messages from ``.jsonl`` with at least ``text`` and ``label``.
 
     Raises:
-        CorpusError: a row lacks a field.
+        CorpusError: a row lacks a field, or there is none.
     """
     found = []
     for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), 1):
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
-            secondary = tuple(row["secondary"]) if "secondary" in row else None
-            found.append(Gold(row["text"], row["label"], secondary, row.get("urgency"), row.get("register", "")))
+            found.append(_gold(json.loads(line), number))
         except (ValueError, KeyError, TypeError) as error:
             raise CorpusError(
                 f"{path.name} 第 {number} 行缺少 text 或 label", f"{path.name} row {number} lacks text or label"
             ) from error
+    if not found:
+        raise CorpusError(
+            f"{path.name} 没有一条标注消息；每行应为一个含 text 与 label 的 JSON 对象",
+            f"{path.name} holds no labelled message; every line must be a JSON object with text and label",
+        )
     return found
+
+
+def _gold(row: Mapping[str, Any], number: int) -> Gold:
+    secondary = tuple(row["secondary"]) if "secondary" in row else None
+    columns = {
+        key: str(value) for key, value in row.items() if key not in _READ and isinstance(value, str | int | float)
+    }
+    return Gold(row["text"], row["label"], secondary, row.get("urgency"), row.get("register", ""), number, columns)
 
 
 def reliability(confidence: NDArray[np.float64], right: NDArray[np.bool_], bins: int = 10) -> list[list[float]]:

@@ -1,4 +1,4 @@
-"""The data team's commands: ``triage base``, ``train``, ``baseline``, ``evaluate`` and ``data …``."""
+"""The data team's commands: ``triage base``, ``train``, ``baseline``, ``evaluate``, ``compare`` and ``data …``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 
 import typer
 
-from training.cli import data, models
+from training.cli import compare, data, models
 
 
 def register(app: typer.Typer) -> None:
@@ -17,4 +17,5 @@ def register(app: typer.Typer) -> None:
     app.command("train")(models.train)
     app.command("baseline")(models.baseline)
     app.command("evaluate")(models.evaluate)
+    app.command("compare")(compare.compare)
     app.add_typer(data.app, name="data")

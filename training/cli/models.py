@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from training.cli.compare import REPORT, assessed, writable, write
 from training.cli.show import AS_JSON, DATA, figure, output, show_figures, stages
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -82,6 +83,7 @@ def evaluate(
     files: Annotated[list[Path], typer.Argument(help="Labelled .jsonl files. 评测文件")],
     disguise: Annotated[bool, typer.Option("--disguise", help="Fraud in twelve disguises instead. 测伪装")] = False,
     evidence: Annotated[bool, typer.Option("--evidence", help="Test the evidence by deletion. 测证据")] = False,
+    report: REPORT = None,
     data: DATA = Path("data"),
     as_json: AS_JSON = False,
 ) -> None:
@@ -97,9 +99,12 @@ def evaluate(
     from triage.text import Normalizer
     from triage.text.segment import Segmenter
 
-    if disguise and evidence:
-        raise typer.BadParameter("--disguise 与 --evidence 只能选一个 / choose one of --disguise and --evidence")
+    if sum(map(bool, (disguise, evidence, report))) > 1:
+        options = "--disguise, --evidence, --report"
+        raise typer.BadParameter(f"{options} 只能选一个 / choose one of {options}")
+    writable(report)
     engine = Triage.load(model)
+    assessments: dict[str, Any] = {}
     ask: Callable[[Path], Mapping[str, Any]] = partial(measure, engine)
     show = show_figures
     if disguise:
@@ -108,11 +113,15 @@ def evaluate(
         lexicon = resolve(model) / LEXICON
         cut = partial(evaluate_evidence, normalizer=Normalizer.load(lexicon), segmenter=Segmenter.load(lexicon))
         ask, show = lambda file: cut(engine, answer(engine, file)), _print_evidence
+    elif report:
+        ask = partial(assessed, engine, assessments)
     with stages() as (step, _):
         found = {}
         for file in files:
             step(file.stem)
             found[file.stem] = ask(file)
+    if report:
+        write(report, assessments, [engine])
     output(found, as_json, show)
 
 
