@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -13,6 +13,9 @@ from rich.table import Table
 
 from training.cli.compare import REPORT, assessed, writable, write
 from training.cli.show import AS_JSON, DATA, figure, output, show_figures, stages
+
+if TYPE_CHECKING:
+    from triage import Triage
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
@@ -92,12 +95,9 @@ def evaluate(
     Example: triage evaluate models/current data/corpus/test.jsonl
     """
     from training.disguise import Disguiser
-    from training.evaluate import answer, evaluate_disguised, evaluate_evidence
     from training.evaluate import evaluate as measure
+    from training.evaluate import evaluate_disguised
     from triage import Triage
-    from triage.model.artifact import LEXICON, resolve
-    from triage.text import Normalizer
-    from triage.text.segment import Segmenter
 
     if sum(map(bool, (disguise, evidence, report))) > 1:
         options = "--disguise, --evidence, --report"
@@ -110,9 +110,7 @@ def evaluate(
     if disguise:
         ask, show = partial(evaluate_disguised, engine, disguiser=Disguiser.load(data)), _print_disguised
     elif evidence:
-        lexicon = resolve(model) / LEXICON
-        cut = partial(evaluate_evidence, normalizer=Normalizer.load(lexicon), segmenter=Segmenter.load(lexicon))
-        ask, show = lambda file: cut(engine, answer(engine, file)), _print_evidence
+        ask, show = _by_evidence(engine, model), _print_evidence
     elif report:
         ask = partial(assessed, engine, assessments)
     with stages() as (step, _):
@@ -123,6 +121,17 @@ def evaluate(
     if report:
         write(report, assessments, [engine])
     output(found, as_json, show)
+
+
+def _by_evidence(engine: Triage, model: Path) -> Callable[[Path], Mapping[str, Any]]:
+    from training.evaluate import answer, evaluate_evidence
+    from triage.model.artifact import LEXICON, resolve
+    from triage.text import Normalizer
+    from triage.text.segment import Segmenter
+
+    lexicon = resolve(model) / LEXICON
+    cut = partial(evaluate_evidence, normalizer=Normalizer.load(lexicon), segmenter=Segmenter.load(lexicon))
+    return lambda file: cut(engine, answer(engine, file))
 
 
 def _print_disguised(found: dict[str, Any]) -> None:
