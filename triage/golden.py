@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from triage.decision import SCORE_DIGITS
-from triage.engine import Classifier
+from triage.engine import DEFAULT_WORKERS, Classifier, Triage
 from triage.errors import ReleaseCorrupt, ReleaseDrift
+from triage.model.artifact import GOLDEN, Release
 
 MARGIN: Final = 0.1
 MAX_DIFFERENCE: Final = 0.05
@@ -176,6 +177,23 @@ def compare(engine: Classifier, rows: Sequence[GoldenRow], limits: Limits | None
         mean_difference=sum(gaps) / len(gaps),
         limits=limits,
     )
+
+
+def load_proven(folder: Path | str, workers: int = DEFAULT_WORKERS) -> tuple[Triage, Report]:
+    """Load a release, and let it pass only if it answers here as it did where it was made.
+
+    Args:
+        folder, workers: as for ``Triage.load``.
+
+    Raises:
+        ReleaseNotFound, ReleaseCorrupt: as ``Triage.load`` does, or it has no golden outputs.
+        ReleaseDrift: it answers otherwise.
+    """
+    rows = load(Release.open(folder).path(GOLDEN))
+    engine = Triage.load(folder, workers)
+    report = compare(engine, rows)
+    report.require()
+    return engine, report
 
 
 def margin(scores: Mapping[str, float]) -> float:
