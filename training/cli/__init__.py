@@ -1,4 +1,4 @@
-"""The data team's commands: ``triage base``, ``train``, ``baseline``, ``evaluate`` and ``data …``."""
+"""The data team's commands: ``triage base``, ``train``, ``baseline``, ``evaluate``, ``data …`` and ``release gate``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 
 import typer
 
-from training.cli import data, models
+from training.cli import data, models, release
 
 
 def register(app: typer.Typer) -> None:
@@ -18,3 +18,4 @@ def register(app: typer.Typer) -> None:
     app.command("baseline")(models.baseline)
     app.command("evaluate")(models.evaluate)
     app.add_typer(data.app, name="data")
+    app.add_typer(release.app)
