@@ -180,16 +180,23 @@ def compare(engine: Classifier, rows: Sequence[GoldenRow], limits: Limits | None
 
 
 def load_proven(folder: Path | str, workers: int = DEFAULT_WORKERS) -> tuple[Triage, Report]:
-    """Load a release, and let it pass only if it answers here as it did where it was made.
+    """Load a release that is to serve, and let it pass only if it answers here as it did where it was made.
 
     Args:
         folder, workers: as for ``Triage.load``.
 
     Raises:
-        ReleaseNotFound, ReleaseCorrupt: as ``Triage.load`` does, or it has no golden outputs.
+        ReleaseNotFound, ReleaseCorrupt: as ``Triage.load`` does, or it has no golden outputs, or its folder has another
+            name: answers name the version and ``CURRENT`` the folder.
         ReleaseDrift: it answers otherwise.
     """
-    rows = load(Release.open(folder).path(GOLDEN))
+    release = Release.open(folder)
+    if release.version != release.folder.name:
+        raise ReleaseCorrupt(
+            f"文件夹 {release.folder.name} 里是版本 {release.version}，请把文件夹改名为 {release.version}",
+            f"folder {release.folder.name} holds release {release.version}; rename the folder to {release.version}",
+        )
+    rows = load(release.path(GOLDEN))
     engine = Triage.load(folder, workers)
     report = compare(engine, rows)
     report.require()
