@@ -12,10 +12,11 @@ from triage.decision import Decision
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Decisions in the order of the texts, and how many tokens were read for them."""
+    """Decisions in the order of the texts, how many tokens were read for them, and which release decided."""
 
     decisions: Sequence[Decision]
     tokens: int
+    model: str
 
 
 def settler(

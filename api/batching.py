@@ -98,7 +98,7 @@ class Batcher:
             left = max(0.0, deadline - time.monotonic())
             await asyncio.wait(awaited, timeout=left, return_when=asyncio.FIRST_COMPLETED)
             if future.done():
-                return Answer(future.result(), ticket.tokens)
+                return Answer(future.result(), ticket.tokens, self._engine.version)
             raise self._given_up(ticket, gone=watch is not None and watch.done())
         finally:
             if watch:

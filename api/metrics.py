@@ -48,6 +48,14 @@ class Metrics:
         )
         self.failures = Counter("triage_model_failures", "Exceptions of a stage", ("stage",), registry=registry)
         self.model = Info("triage_model", "The release that serves", registry=registry)
+        self.switches = Counter(
+            "triage_release_switches", "Releases promoted while the service ran", ("outcome",), registry=registry
+        )
+        self.refused = Gauge(
+            "triage_release_refused", "1 while CURRENT names a release that this service refused", registry=registry
+        )
+        for outcome in ("switched", "refused"):
+            self.switches.labels(outcome)
 
     def batch(self, lengths: Sequence[int]) -> None:
         """Count a batch of windows of these lengths."""

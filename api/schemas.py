@@ -105,6 +105,21 @@ class LabelBody(_Body):
     unit_en: Annotated[str, Field(examples=["Fire and rescue"])]
 
 
+class CandidateBody(_Body):
+    """CURRENT 指向、但没有在服务的版本。"""
+
+    version: Annotated[str, Field(description="版本；CURRENT 不指向任何版本时为空", examples=["2026.2"])]
+    state: Annotated[
+        Literal["loading", "refused"], Field(description="loading：正在载入；refused：已拒绝，旧版本继续服务")
+    ]
+    since: Annotated[datetime, Field(description="自何时（UTC）")]
+    code: Annotated[str, Field(description="拒绝的错误代码", examples=["release_corrupt"])] = ""
+    detail: Annotated[
+        str, Field(description="拒绝的原因（英文）", examples=["checksum of 2026.2/model.onnx differs"])
+    ] = ""
+    detail_zh: Annotated[str, Field(description="拒绝的原因（中文）", examples=["2026.2/model.onnx 校验和不符"])] = ""
+
+
 class ModelBody(_Body):
     """正在服务的模型。"""
 
@@ -118,6 +133,9 @@ class ModelBody(_Body):
     routing: Annotated[dict[str, Any], Field(description="派单阈值", examples=[{"margin": 0.1}])]
     metrics: Annotated[dict[str, Any], Field(description="发布时的评测指标", examples=[{"test": {"macro_f1": 0.9}}])]
     loaded_at: Annotated[datetime, Field(description="载入时间（UTC）")]
+    candidate: Annotated[
+        CandidateBody | None, Field(description="CURRENT 已指向、但没有在服务的版本；一切正常时为 null")
+    ] = None
 
 
 class HealthBody(_Body):

@@ -13,12 +13,13 @@ import structlog
 
 from api.batching import Batcher
 from api.errors import Draining
+from api.following import Candidate, Follower
 from api.logs import trace_of
 from api.metrics import Metrics
 from api.security import KeyRing
 from api.settings import Settings
 from triage.cases.store import Store
-from triage.engine import Classifier, Triage
+from triage.engine import Classifier
 from triage.errors import NotReady, TriageError
 
 WARM_TEXT = "有人冒充公检法打电话，让我把钱转到安全账户"
@@ -35,7 +36,7 @@ class Service:
         store: an open database, which stays open; None opens the one that the settings name.
 
     Attributes:
-        loaded_at: when the release was loaded.
+        loaded_at: when the release that serves was loaded.
         failure: why the release or the database cannot be loaded; None while all is well.
         on_failure: called then.
     """
@@ -48,6 +49,8 @@ class Service:
         self.failure: TriageError | None = None
         self.on_failure: Callable[[], None] = _nothing
         self._engine = engine
+        self._follower = Follower(settings.model, self.metrics, self._serve)
+        self._retiring: dict[Batcher, asyncio.Task[None]] = {}
         self._store = store
         self._owns_store = store is None
         self._batcher: Batcher | None = None
@@ -59,8 +62,13 @@ class Service:
         return self._batcher is not None and self._keys is not None and not self.draining
 
     @property
+    def candidate(self) -> Candidate | None:
+        """A release that was promoted and does not serve, or not yet."""
+        return self._follower.candidate
+
+    @property
     def engine(self) -> Classifier:
-        """The loaded release.
+        """The release that serves.
 
         Raises:
             NotReady: it is not loaded yet.
@@ -71,7 +79,7 @@ class Service:
 
     @property
     def batcher(self) -> Batcher:
-        """The way to the engine.
+        """The way to the engine; to be asked for anew for each request, since another release may serve the next.
 
         Raises:
             NotReady: the engine is not loaded yet.
@@ -109,7 +117,7 @@ class Service:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Load in the background while this context is entered; drain and close at its end."""
-        task = asyncio.create_task(self._load(), name="triage-load")
+        task = asyncio.create_task(self._load_and_follow(), name="triage-load")
         try:
             yield
         finally:
@@ -118,11 +126,16 @@ class Service:
                 task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-            if self._batcher is not None:
-                await self._batcher.drain(self.settings.drain_s)
+            await self._drain()
             if self._store is not None and self._owns_store:
                 self._store.close()
             log.info("stopped")
+
+    async def _load_and_follow(self) -> None:
+        given = self._engine is not None
+        await self._load()
+        if self.ready and not given:
+            await self._follower.follow()
 
     async def _load(self) -> None:
         started = time.perf_counter()
@@ -132,7 +145,7 @@ class Service:
             self._keys = KeyRing(self._store, self.settings.key_cache_s)
             engine = self._engine
             if engine is None:
-                engine = await asyncio.to_thread(Triage.load, self.settings.model, workers=1, threads=1)
+                engine = await asyncio.to_thread(self._follower.load)
             await asyncio.to_thread(engine.classify, [WARM_TEXT])
         except TriageError as error:
             self._failed(error)
@@ -145,13 +158,25 @@ class Service:
             log.info("ready", model=engine.version, seconds=round(time.perf_counter() - started, 3))
 
     def _serve(self, engine: Classifier) -> None:
+        """Let a release serve from now on; requests that the one before has accepted it answers itself."""
         settings = self.settings
         batcher = Batcher(engine, self.metrics, settings.infer_workers, settings.batch_tokens, settings.queue_tokens)
         batcher.start()
         self.metrics.model.info({"version": engine.version, "stage": engine.manifest.stage})
         self.loaded_at = datetime.now(UTC)
+        before, self._batcher = self._batcher, batcher
         self._engine = engine
-        self._batcher = batcher
+        if before is not None:
+            # Whatever it has accepted is answered or given up by then.
+            task = asyncio.create_task(before.drain(settings.request_timeout_s), name="triage-retire")
+            self._retiring[before] = task
+            task.add_done_callback(lambda _: self._retiring.pop(before))
+
+    async def _drain(self) -> None:
+        """Drain the batcher of the release that serves and those of releases that just served, all at once."""
+        batchers = [*self._retiring, *([self._batcher] if self._batcher else [])]
+        retiring = list(self._retiring.values())
+        await asyncio.gather(*(batcher.drain(self.settings.drain_s) for batcher in batchers), *retiring)
 
     def _failed(self, error: TriageError) -> None:
         self.failure = error

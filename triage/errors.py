@@ -14,7 +14,8 @@ English. A message gives the value, the limit and the next step; it never gives 
     ├── ReleaseError            a model folder cannot be used
     │   ├── ReleaseNotFound
     │   ├── ReleaseCorrupt      checksum, layout or allow-list
-    │   └── ReleaseDrift        loads, but answers otherwise than its golden outputs
+    │   ├── ReleaseDrift        loads, but answers otherwise than its golden outputs
+    │   └── ReleaseRefused      whole, but may not become the one that serves, or there is nothing to go back to
     ├── TrainingError           a recipe or a base model is wrong
     ├── SettingsError           a setting is unknown or out of range
     ├── StoreError              the database cannot be used
@@ -85,6 +86,10 @@ class ReleaseCorrupt(ReleaseError):
 
 class ReleaseDrift(ReleaseError):
     code = "release_drift"
+
+
+class ReleaseRefused(ReleaseError):
+    code = "release_refused"
 
 
 class TrainingError(TriageError):

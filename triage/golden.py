@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from triage.decision import SCORE_DIGITS
-from triage.engine import Classifier
+from triage.engine import DEFAULT_WORKERS, Classifier, Triage
 from triage.errors import ReleaseCorrupt, ReleaseDrift
+from triage.model.artifact import GOLDEN, Release
 
 MARGIN: Final = 0.1
 MAX_DIFFERENCE: Final = 0.05
@@ -176,6 +177,30 @@ def compare(engine: Classifier, rows: Sequence[GoldenRow], limits: Limits | None
         mean_difference=sum(gaps) / len(gaps),
         limits=limits,
     )
+
+
+def load_proven(folder: Path | str, workers: int = DEFAULT_WORKERS) -> tuple[Triage, Report]:
+    """Load a release that is to serve, and let it pass only if it answers here as it did where it was made.
+
+    Args:
+        folder, workers: as for ``Triage.load``.
+
+    Raises:
+        ReleaseNotFound, ReleaseCorrupt: as ``Triage.load`` does, or it has no golden outputs, or its folder has another
+            name: answers name the version and ``CURRENT`` the folder.
+        ReleaseDrift: it answers otherwise.
+    """
+    release = Release.open(folder)
+    if release.version != release.folder.name:
+        raise ReleaseCorrupt(
+            f"文件夹 {release.folder.name} 里是版本 {release.version}，请把文件夹改名为 {release.version}",
+            f"folder {release.folder.name} holds release {release.version}; rename the folder to {release.version}",
+        )
+    rows = load(release.path(GOLDEN))
+    engine = Triage.load(folder, workers)
+    report = compare(engine, rows)
+    report.require()
+    return engine, report
 
 
 def margin(scores: Mapping[str, float]) -> float:

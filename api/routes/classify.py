@@ -46,4 +46,4 @@ async def classify(request: Request, service: ServiceDep, deadline: DeadlineDep,
     answer = await service.batcher.classify(body.inputs, deadline, gone)
     request.scope["record"]["tokens"] = answer.tokens
     decisions = [decision.to_json() for decision in answer.decisions]
-    return Response(to_json({"model": service.engine.version, "decisions": decisions}), media_type=JSON)
+    return Response(to_json({"model": answer.model, "decisions": decisions}), media_type=JSON)

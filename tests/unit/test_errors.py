@@ -21,6 +21,7 @@ CODES = {
     "ReleaseNotFound": "release_not_found",
     "ReleaseCorrupt": "release_corrupt",
     "ReleaseDrift": "release_drift",
+    "ReleaseRefused": "release_refused",
     "TrainingError": "training_failed",
     "SettingsError": "bad_setting",
     "StoreError": "store_unavailable",

@@ -1,4 +1,4 @@
-"""The data team's commands: ``triage base``, ``train``, ``baseline``, ``evaluate``, ``compare`` and ``data …``."""
+"""The data team's commands: ``base``, ``train``, ``baseline``, ``evaluate``, ``compare``, ``data …``, ``release gate``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 
 import typer
 
-from training.cli import compare, data, models
+from training.cli import compare, data, models, release
 
 
 def register(app: typer.Typer) -> None:
@@ -19,3 +19,4 @@ def register(app: typer.Typer) -> None:
     app.command("evaluate")(models.evaluate)
     app.command("compare")(compare.compare)
     app.add_typer(data.app, name="data")
+    app.add_typer(release.app)

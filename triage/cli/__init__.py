@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 import triage
-from triage.cli import check, classify
+from triage.cli import check, classify, release
 from triage.errors import TriageError
 
 GROUP = "triage.commands"
@@ -30,6 +30,8 @@ _EPILOG = """
 `tail -f messages.txt | triage classify - --json`
 
 `triage check models/current`
+
+`triage release promote 2026.12.1` · `triage release rollback`
 
 每个命令都有自己的说明 / every command explains itself: `triage classify --help`
 """
@@ -65,6 +67,7 @@ app = typer.Typer(
 )
 app.command()(classify.classify)
 app.command()(check.check)
+app.add_typer(release.app)
 
 
 def _show_version(wanted: bool) -> None:

@@ -11,6 +11,7 @@ Layout (everything a release needs travels in it; an installed wheel needs no ch
               README.md          the model card
 
 ``models/CURRENT`` holds the version that serves; ``models/current`` names it wherever a folder is asked for.
+``triage.model.history`` writes it.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ LINEAR = "linear.npz"
 STAGES = ("encoder", "ensemble")
 MAX_BYTES = 512 * 2**20
 
-_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _ALLOWED = re.compile(
     r"(?:model\.onnx|linear\.npz|tokenizer\.json|taxonomy\.toml|golden\.jsonl|README\.md"
     r"|lexicon/[A-Za-z0-9_-]+\.(?:toml|txt)|plots/[A-Za-z0-9_-]+\.png|hf/[A-Za-z0-9_-]+\.(?:json|safetensors|md))"
@@ -130,7 +131,7 @@ class Manifest:
             calibration = dict(rest.pop("calibration"))
             calibration["bias"] = tuple(calibration.get("bias", ()))
             manifest = cls(calibration=Calibration(**calibration), routing=Routing(**rest.pop("routing")), **rest)
-            if not _VERSION.fullmatch(manifest.version) or manifest.stage not in STAGES:
+            if not VERSION.fullmatch(manifest.version) or manifest.stage not in STAGES:
                 raise ValueError("version or stage")
             if not manifest.calibration.temperature > 0 or not manifest.calibration.linear >= 0:
                 raise ValueError("temperature or linear")
@@ -169,12 +170,7 @@ class Release:
             ReleaseCorrupt: a file is missing, strange, too large, a link, or its checksum differs.
         """
         folder = resolve(Path(path))
-        try:
-            manifest = Manifest.from_json(json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
-        except (OSError, ValueError) as error:
-            raise ReleaseCorrupt(
-                f"{folder.name}/{MANIFEST} 无法读取", f"cannot read {folder.name}/{MANIFEST}"
-            ) from error
+        manifest = read_manifest(folder)
         verify(folder, manifest.files)
         return cls(folder, manifest)
 
@@ -189,19 +185,38 @@ class Release:
         return self.folder / name
 
 
+def read_manifest(folder: Path) -> Manifest:
+    """What a release folder says of itself, its files unread and unchecked.
+
+    Raises:
+        ReleaseCorrupt: it cannot be read, or says nonsense.
+    """
+    try:
+        return Manifest.from_json(json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise ReleaseCorrupt(f"{folder.name}/{MANIFEST} 无法读取", f"cannot read {folder.name}/{MANIFEST}") from error
+
+
+def pointer_of(path: Path) -> Path | None:
+    """The ``CURRENT`` that decides what ``path`` means; None where it is a release folder itself."""
+    if (path / MANIFEST).is_file():
+        return None
+    return path.parent / CURRENT if path.name == "current" else path / CURRENT
+
+
 def resolve(path: Path) -> Path:
     """The folder that ``path`` means: itself, or the release that ``CURRENT`` beside it names.
 
     Raises:
         ReleaseNotFound: there is no such folder or no such version.
     """
-    pointer = path.parent / CURRENT if path.name == "current" else path / CURRENT
-    if (path / MANIFEST).is_file():
+    pointer = pointer_of(path)
+    if pointer is None:
         return path
     if pointer.is_file():
         version = pointer.read_text(encoding="utf-8").strip()
         folder = pointer.parent / version
-        if _VERSION.fullmatch(version) and (folder / MANIFEST).is_file():
+        if VERSION.fullmatch(version) and (folder / MANIFEST).is_file():
             return folder
         raise ReleaseNotFound(
             f"{pointer} 指向的版本 {version!r} 不存在", f"{pointer} names {version!r}, which is not a release"
