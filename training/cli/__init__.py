@@ -6,7 +6,7 @@ import os
 
 import typer
 
-from training.cli import data, models
+from training.cli import data, exchange, models
 
 
 def register(app: typer.Typer) -> None:
@@ -17,4 +17,6 @@ def register(app: typer.Typer) -> None:
     app.command("train")(models.train)
     app.command("baseline")(models.baseline)
     app.command("evaluate")(models.evaluate)
+    data.app.command("import")(exchange.import_data)
+    data.app.command("export")(exchange.export_data)
     app.add_typer(data.app, name="data")
