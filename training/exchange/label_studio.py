@@ -50,26 +50,30 @@ def from_task(record: Record) -> Item:
         return refused(record.number, "bad_task", record.raw, "annotations", part="result", tool=NAME)
     if not any(chosen):
         return refused(record.number, "unlabelled", record.raw, "annotations")
-    differing = [name for name in chosen[0] | chosen[-1] if any(one.get(name) != chosen[0].get(name) for one in chosen)]
-    if any(one != chosen[0] for one in chosen):
-        column = differing[0] if differing else "annotations"
-        return refused(record.number, "annotators_differ", record.raw, column, count=len(chosen))
+    for name in dict.fromkeys(name for one in chosen for name in one):
+        if len({frozenset(one.get(name, ())) for one in chosen}) > 1:
+            return refused(record.number, "annotators_differ", record.raw, name, count=len(chosen))
     data = record.cells["data"]
     assert isinstance(data, dict)  # is_task
-    return replace(record, cells={**data, **_called_label(chosen[0])})
+    return replace(record, cells={**data, **_plain(_called_label(chosen[0]))})
 
 
-def _chosen(results: Sequence[Mapping[str, Any]]) -> dict[str, object]:
-    """Choices by the name of the control, one as a string and several as a list in order."""
-    chosen = {item["from_name"]: item["value"]["choices"] for item in results if item["type"] == "choices"}
-    return {name: values[0] if len(values) == 1 else sorted(values) for name, values in chosen.items() if values}
+def _chosen(results: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Choices by the name of the control; controls without any are left out."""
+    chosen = {item["from_name"]: list(item["value"]["choices"]) for item in results if item["type"] == "choices"}
+    return {name: values for name, values in chosen.items() if values}
 
 
-def _called_label(chosen: Mapping[str, object]) -> dict[str, object]:
+def _called_label(chosen: Mapping[str, list[str]]) -> dict[str, list[str]]:
     """The only control of a project is its label, whatever it is called."""
     if len(chosen) == 1 and not chosen.keys() & set(GUESSES["label"]):
         return {**chosen, "label": next(iter(chosen.values()))}
     return dict(chosen)
+
+
+def _plain(chosen: Mapping[str, list[str]]) -> dict[str, object]:
+    """One choice as a string, several as a list."""
+    return {name: values[0] if len(values) == 1 else values for name, values in chosen.items()}
 
 
 def from_minimal(record: Record) -> Record:

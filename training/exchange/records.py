@@ -47,16 +47,18 @@ REASONS: Final[dict[str, tuple[str, str]]] = {
         "unknown label {value}; map it in the --labels table to one of {known}",
     ),
     "unknown_value": (
-        "未知的值{value}，应为 {known} 之一，可在映射文件的 [{table}] 表中对应",
-        "unknown value {value}; it must be one of {known}, or be mapped in table [{table}] of the mapping file",
+        "未知的值{value}，应为 {known} 之一；可在映射文件的 [{table}] 表中对应，或加 --column {table}= 不读",
+        "unknown value {value}; it must be one of {known}; map it in table [{table}] of the mapping file, "
+        "or leave the column out with --column {table}=",
     ),
     "several_labels": (
         "有 {count} 个标签，请只留主标签，其余放入 secondary",
         "has {count} labels; leave the primary one and put the others into secondary",
     ),
     "bad_time": (
-        "不是日期时间（{chars} 字），请存为 2026-11-28 或 2026-11-28 08:30 的样式",
-        "is no date ({chars} characters); save it as 2026-11-28 or 2026-11-28 08:30",
+        "不是日期时间（{chars} 字），请存为 2026-11-28 或 2026-11-28 08:30 的样式，或加 --column time= 不读",
+        "is no date ({chars} characters); save it as 2026-11-28 or 2026-11-28 08:30, "
+        "or leave it out with --column time=",
     ),
     "time_is_number": (
         "时间是数字，看不出起算日，请把该列设为日期格式后另存，或加 --column time= 不读",

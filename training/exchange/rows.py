@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from training.corpus import message_id
@@ -58,12 +58,14 @@ class RowMaker:
         mapping: which column holds what.
         vocabulary: what the values mean.
         hide: hides personal data in a text; the text itself where that is not wanted.
+        layouts: columns by field, for each list of columns that was seen.
     """
 
     file: str
     mapping: ColumnMapping
     vocabulary: Vocabulary
     hide: Callable[[str], str]
+    layouts: dict[tuple[str, ...], dict[str, str]] = field(default_factory=dict)
 
     def __call__(self, record: Record) -> dict[str, Any] | Refused:
         """A row, fields in the order of the corpus, further columns behind them; or the reason why there is none.
@@ -79,7 +81,10 @@ class RowMaker:
             return replace(item, file=record.file)
 
     def _row(self, record: Record) -> dict[str, Any]:
-        columns = self.mapping.find(record.cells)
+        names = tuple(record.cells)
+        if names not in self.layouts:
+            self.layouts[names] = self.mapping.find(names)
+        columns = self.layouts[names]
         self._check_columns(record, columns)
         read = _Reading(record, columns, self.vocabulary)
         text = read.text()
@@ -171,13 +176,13 @@ class _Reading:
         named = [_string(column, value) for value in values]
         return list(dict.fromkeys(self._known("label", name, "secondary") for name in named if name.strip()))
 
-    def _known(self, name: str, value: str, field: str = "") -> str:
+    def _known(self, name: str, value: str, asked: str = "") -> str:
         found = self.vocabulary[name, value]
         if found is not None:
             return found
         known = ", ".join(self.vocabulary.ids[name])
         code = "unknown_label" if name == "label" else "unknown_value"
-        raise _Stop(code, self.columns[field or name], value.strip(), known=known, table=name)
+        raise _Stop(code, self.columns[asked or name], value.strip(), known=known, table=name)
 
     def _said(self, name: str) -> str:
         return _string(self.columns[name], self._value(name))

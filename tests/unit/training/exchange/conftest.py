@@ -17,7 +17,9 @@ Import = Callable[..., tuple[Summary, list[dict[str, Any]], list[dict[str, Any]]
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+    """Rows of JSONL; a text may hold other line ends than that of a line."""
+    lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else []
+    return [json.loads(line) for line in lines if line]
 
 
 @pytest.fixture(scope="session")

@@ -24,12 +24,15 @@ from .conftest import Import, read
 LABELS = ("traffic", "public_safety", "fire_hazard", "telecom_fraud", "other")
 ENDINGS = {name: suffixes[0] for name, (suffixes, _) in FORMATS.items()}
 ALL = Mapping(keep=("*",))
+# Of each of ten formats, and every one is several files.
+EXAMPLES = min(300, int(os.environ.get("TEST_EXAMPLES", "15")))
 
 # Writing that formats stumble over: signs of formulas, quotes, delimiters, escapes of XML, JSON and Excel, emoji.
 AWKWARD = st.sampled_from(
     [
-        *"=+-@\t\n＝＋－＠", "'", "''=", '"', ",", ";", "|", "\\", "\\n", "_x0041_", "&amp;", "<b>", "#N/A", "=1+1", "NaN",
-        "null", "[]", '["a"]', "{}", "1e5", "007", "2026/11/1", "\u3000", "\u200b", "\x85", "\u2028", "\U0001f525", "真",
+        *"=+-@\t\n＝＋－＠", "'", "''=", '"', ",", ";", "|", "\\", "\\n", "_x0041_", "&amp;", "<b>", "#N/A",
+        "=1+1", "NaN", "null", "[]", '["a"]', "{}", "1e5", "007", "2026/11/1", "\u3000", "\u200b", "\x85", "\u2028",
+        "\U0001f525",
     ]
 )  # fmt: skip
 LETTERS = st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="\ufffe\uffff")
@@ -71,7 +74,7 @@ def there_and_back(given: list[dict[str, Any]], kind: str, taxonomy: Taxonomy, f
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-@settings(deadline=None, max_examples=int(os.environ.get("TEST_EXAMPLES", "15")))
+@settings(deadline=None, derandomize=True, max_examples=EXAMPLES)
 @given(given=st.lists(rows(), min_size=1, max_size=6))
 def test_what_goes_out_comes_back(taxonomy: Taxonomy, kind: str, given: list[dict[str, Any]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
