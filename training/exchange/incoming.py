@@ -54,7 +54,7 @@ class Summary:
         unknown: labels and other values that nobody knows, with their counts; those that may be a report are left out.
         fields: rows that have a field, by field.
         columns: the column that each field was read from, in the first record.
-        unused: columns of the first record that no field takes.
+        unused: columns of the first record that no field takes and that are not kept.
         hidden: pieces of personal data that were hidden; None where that was not wanted.
         repeated: rows whose text stands in an earlier row too.
         output: the corpus file, None where no record could be used.
@@ -176,7 +176,7 @@ def _summary(counts: _Counts, make: RowMaker, **rest: Any) -> Summary:
         unknown=dict(counts.unknown.most_common()),
         fields=dict(counts.fields),
         columns=columns,
-        unused=tuple(name for name in names if name not in columns.values()),
+        unused=tuple(name for name in names if name not in columns.values() and not counts.fields[name]),
         repeated=counts.repeated,
         **rest,
     )

@@ -110,6 +110,12 @@ class RowMaker:
             wanted = name in REQUIRED or (record.headed and self.mapping.columns.get(name))
             if wanted and name not in columns:
                 self._refuse_missing(record, name)
+        missing = [name for name in self.mapping.keep if name != ALL and name not in record.cells]
+        if record.headed and missing:
+            raise FileUnreadable(
+                f"{self.file} 中没有要保留的列 {missing[0]}，请更正 --keep",
+                f"{self.file} has no column {missing[0]} to keep; correct --keep",
+            )
         for name, column in columns.items():
             if column in record.doubled:
                 wanted = speakable(column)

@@ -315,6 +315,8 @@ def test_a_column_that_the_mapping_names_must_be_there(bring: Import, tmp_path: 
     (tmp_path / "x.csv").write_bytes(table(*LINES))
     with pytest.raises(TriageError, match="is called 上报时间; name it with --column time="):
         bring(tmp_path / "x.csv", Mapping({"time": "上报时间"}))
+    with pytest.raises(TriageError, match="has no column 街道 to keep"):
+        bring(tmp_path / "x.csv", Mapping(keep=("街道",)))
 
 
 def test_a_folder_names_the_file(bring: Import, tmp_path: Path) -> None:
