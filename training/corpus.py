@@ -2,7 +2,8 @@
 
 A row is one JSON object a line: ``id``, ``text``, ``label``, ``secondary``, ``urgency``, ``register``, ``topic`` (a
 line or ruling of the codebook, from ``data/topics.toml``), ``scenario`` (messages about one concrete situation share
-it), ``author`` (the sitting's writer, from ``data/authors.toml``) and ``difficulty``.
+it), ``author`` (the sitting's writer, from ``data/authors.toml``) and ``difficulty``. Files from elsewhere
+(``training.exchange``) may hold only some of them, and further ones that are passed over here.
 """
 
 from __future__ import annotations
@@ -42,18 +43,18 @@ _PAIRS_AT_ONCE = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One labelled message; see the module for the fields."""
+    """One labelled message; see the module for the fields. One that nobody told is empty."""
 
     id: str
     text: str
     label: str
-    secondary: tuple[str, ...]
-    urgency: str
-    register: str
-    topic: str
-    scenario: str
-    author: str
-    difficulty: str
+    secondary: tuple[str, ...] = ()
+    urgency: str = ""
+    register: str = ""
+    topic: str = ""
+    scenario: str = ""
+    author: str = ""
+    difficulty: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "secondary": list(self.secondary)}
@@ -77,17 +78,25 @@ def load(path: Path) -> list[Message]:
     """Read one ``.jsonl`` file.
 
     Raises:
-        CorpusError: a row is not JSON or lacks a field; the message names the file and the row.
+        CorpusError: a row is not JSON or lacks text or label; the message names the file and the row.
     """
     lines = path.read_text(encoding="utf-8").split("\n")
-    return rows_of(Message, path.name, [(number, line) for number, line in enumerate(lines, 1) if line], "a corpus row")
+    return rows_of(
+        _message, path.name, [(number, line) for number, line in enumerate(lines, 1) if line], "a corpus row"
+    )
+
+
+def _message(text: str, label: str, **rest: Any) -> Message:
+    """A row as a message; its id is the hash of its text where the file has none."""
+    known = {name: rest[name] for name in Message.__slots__ if rest.get(name) is not None}
+    return Message(**{"id": message_id(text), **known}, text=text, label=label)
 
 
 def rows_of(kind: Callable[..., Row], file: str, lines: Iterable[tuple[int, str]], what: str) -> list[Row]:
     """Rows from JSON lines whose fields are those of ``kind``; ``secondary`` becomes a tuple.
 
     Args:
-        kind: the rows' class.
+        kind: makes a row.
         file: name for the error.
         lines: (number, line) pairs.
         what: a row in words, for the error.
@@ -99,8 +108,9 @@ def rows_of(kind: Callable[..., Row], file: str, lines: Iterable[tuple[int, str]
     for number, line in lines:
         try:
             row = json.loads(line)
-            found.append(kind(**{**row, "secondary": tuple(row["secondary"])}))
-        except (ValueError, TypeError, KeyError) as error:
+            several = {"secondary": tuple(row["secondary"])} if row.get("secondary") is not None else {}
+            found.append(kind(**{**row, **several}))
+        except (ValueError, TypeError, AttributeError) as error:
             raise CorpusError(
                 f"{file} 第 {number} 行无效：{type(error).__name__}",
                 f"{file} row {number} is not {what} ({type(error).__name__})",
@@ -246,12 +256,14 @@ def near_duplicates(texts: Sequence[str], threshold: float = NEAR_DUPLICATE) -> 
 def group(messages: Sequence[Message], by_author: bool = False) -> list[int]:
     """A number for each message; near-duplicates and messages of one scenario share it, transitively.
 
+    Where nobody told the scenario or the author, it joins nothing.
+
     With ``by_author`` messages of one author share it too: a split by such groups asks for voices never heard.
     """
     first_of: dict[tuple[str, str], int] = {}
-    edges = [(first_of.setdefault(("scenario", m.scenario), i), i) for i, m in enumerate(messages)]
+    edges = [(first_of.setdefault(("scenario", m.scenario), i), i) for i, m in enumerate(messages) if m.scenario]
     if by_author:
-        edges += [(first_of.setdefault(("author", m.author), i), i) for i, m in enumerate(messages)]
+        edges += [(first_of.setdefault(("author", m.author), i), i) for i, m in enumerate(messages) if m.author]
     edges += [(a, b) for a, b, _ in near_duplicates([m.text for m in messages])]
     rows, columns = np.array(edges or [(0, 0)]).T
     graph = csr_array((np.ones(len(rows)), (rows, columns)), shape=(len(messages), len(messages)))

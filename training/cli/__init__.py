@@ -6,7 +6,7 @@ import os
 
 import typer
 
-from training.cli import compare, data, models, release
+from training.cli import compare, data, exchange, models, release
 
 
 def register(app: typer.Typer) -> None:
@@ -18,5 +18,7 @@ def register(app: typer.Typer) -> None:
     app.command("baseline")(models.baseline)
     app.command("evaluate")(models.evaluate)
     app.command("compare")(compare.compare)
+    data.app.command("import")(exchange.import_data)
+    data.app.command("export")(exchange.export_data)
     app.add_typer(data.app, name="data")
     app.add_typer(release.app)

@@ -123,35 +123,44 @@ class Header:
         needed = max(self.text_at, self.id_at or 0)
         if len(cells) <= needed:
             return rejected(number, "too_few_columns", raw, found=len(cells), needed=needed + 1)
-        if any(_filled(cell) for cell in cells[self.width :]):
+        if any(filled(cell) for cell in cells[self.width :]):
             return rejected(number, "too_many_columns", raw, found=len(cells), header=self.width)
         return checked(number, None if self.id_at is None else cells[self.id_at], cells[self.text_at], raw, options)
 
 
-def _filled(cell: object) -> bool:
+def filled(cell: object) -> bool:
+    """Whether a cell holds more than blanks."""
     return cell is not None and bool(str(cell).strip())
 
 
 def table_rows(lines: Iterator[str], encoding: str, options: Options, name: str) -> Iterator[Item]:
     """Rows of comma-, tab- or semicolon-separated text; numbers count records, the header is 1 when it stands first."""
-    blank = []
-    for first in lines:
-        if first.strip():
-            break
-        blank.append(first)
-    else:
-        return
-    delimiter = sniff(first, options)
     header: Header | None = None
-    for number, (cells, raw) in enumerate(records(chain([first], lines), delimiter), len(blank) + 1):
+    for number, cells, raw in numbered_records(lines, options):
         if header is None:
             header = Header.read(cells or [], options, name)
         elif problem := undecodable(number, raw, encoding):
             yield problem
         elif cells is None:
             yield rejected(number, "bad_quotes", raw)
-        elif any(_filled(cell) for cell in cells):
+        elif any(filled(cell) for cell in cells):
             yield header.row(number, cells, raw.rstrip("\r\n"), options)
+
+
+def numbered_records(lines: Iterator[str], options: Options) -> Iterator[tuple[int, list[str] | None, str]]:
+    """Number, cells (None where the quotes are wrong) and text of every record, the header first.
+
+    Blank lines above the header are passed over but count.
+    """
+    blank = 0
+    for first in lines:
+        if first.strip():
+            break
+        blank += 1
+    else:
+        return
+    for number, (cells, raw) in enumerate(records(chain([first], lines), sniff(first, options)), blank + 1):
+        yield number, cells, raw
 
 
 def sniff(line: str, options: Options) -> str:
@@ -207,7 +216,7 @@ def records(lines: Iterable[str], delimiter: str) -> Iterator[tuple[list[str] | 
 def _sheet_rows(sheet: sheets.Sheet, options: Options, name: str) -> Iterator[Item]:
     header: Header | None = None
     for number, cells in enumerate(sheet.rows, 1):
-        if not any(_filled(cell) for cell in cells):
+        if not any(filled(cell) for cell in cells):
             continue
         if header is None:
             header = Header.read(cells, options, name)

@@ -138,22 +138,22 @@ def undecodable(number: int, raw: str, encoding: str) -> Rejected | None:
 
 def checked(number: int, given_id: object, text: object, raw: object, options: Options) -> Item:
     """A row from its two values, or the reason why they cannot be used."""
-    shown_id = _shown(given_id)
-    shown = _shown(text)
-    if shown is None:
+    key = shown(given_id)
+    said = shown(text)
+    if said is None:
         return rejected(number, "wrong_type", raw, column=options.text_column or "text", kind=type(text).__name__)
-    if shown_id is None:
+    if key is None:
         return rejected(number, "wrong_type", raw, column=options.id_column or "id", kind=type(given_id).__name__)
-    if _SURROGATE.search(shown + shown_id):
+    if _SURROGATE.search(said + key):
         return rejected(number, "undecodable", raw, encoding="Unicode")
-    if len(shown) > options.max_chars:
-        return rejected(number, "text_too_long", raw, chars=len(shown), limit=options.max_chars)
-    if len(shown_id) > MAX_ID_CHARS or _CONTROL.search(shown_id):
+    if len(said) > options.max_chars:
+        return rejected(number, "text_too_long", raw, chars=len(said), limit=options.max_chars)
+    if len(key) > MAX_ID_CHARS or _CONTROL.search(key):
         return rejected(number, "bad_id", raw, limit=MAX_ID_CHARS)
-    return Row(number, shown_id if shown_id.strip() else str(number), shown)
+    return Row(number, key if key.strip() else str(number), said)
 
 
-def _shown(value: object) -> str | None:
+def shown(value: object) -> str | None:
     """A cell as text; None for what is no text (a list, an object, true and false)."""
     if value is None:
         return ""

@@ -25,8 +25,9 @@ MAX_CELL_CHARS: Final = 32_767
 MAX_SHEET_ROWS: Final = 1_048_576
 
 _HEAD = 4096
+_FORMULA_CELL = re.compile(rb"<(?:\w+:)?f[ />]")
 # What XML 1.0 cannot hold.
-_NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +44,13 @@ class Sheet:
 
 
 @contextmanager
-def open_sheet(path: Path) -> Iterator[Sheet]:
+def open_sheet(path: Path, computed: bool = True) -> Iterator[Sheet]:
     """Open the first sheet for one pass.
+
+    Args:
+        path: the workbook.
+        computed: give what formulas came to when the workbook was last saved (None where nothing calculated them),
+            not the formulas themselves.
 
     Raises:
         FileUnreadable: the file is no workbook, is damaged, unpacks to more than the limits, or another sheet holds
@@ -55,7 +61,7 @@ def open_sheet(path: Path) -> Iterator[Sheet]:
         with warnings.catch_warnings():
             # openpyxl warns of styles and extensions that it will not keep; nothing is written back.
             warnings.simplefilter("ignore")
-            book = openpyxl.load_workbook(path, read_only=True, data_only=True, keep_links=False)
+            book = openpyxl.load_workbook(path, read_only=True, data_only=computed, keep_links=False)
     except Exception as error:  # openpyxl lets through whatever the zip, the XML and its own parsers raise
         raise _damaged(path, error) from None
     try:
@@ -104,6 +110,23 @@ def _damaged(path: Path, error: Exception) -> FileUnreadable:
     )
 
 
+def holds_formulas(path: Path) -> bool:
+    """Whether a cell of a workbook that ``open_sheet`` accepts is calculated."""
+    with zipfile.ZipFile(path) as archive:
+        parts = [name for name in archive.namelist() if name.startswith("xl/worksheets/") and name.endswith(".xml")]
+        return any(_mentions_formula(archive, name) for name in parts)
+
+
+def _mentions_formula(archive: zipfile.ZipFile, name: str) -> bool:
+    with archive.open(name) as file:
+        tail = b""
+        while block := file.read(2**20):
+            if _FORMULA_CELL.search(tail + block):
+                return True
+            tail = block[-16:]
+    return False
+
+
 def check_archive(path: Path) -> None:
     """Look at a workbook's table of contents before anything is unpacked.
 
@@ -142,22 +165,25 @@ def _refuse_entities(path: Path, archive: zipfile.ZipFile, part: zipfile.ZipInfo
         raise FileUnreadable(f"{path.name} 含有 XML 实体定义，拒绝读取", f"{path.name} declares XML entities; refused")
 
 
-def write_sheet(path: Path, header: Sequence[str], rows: Iterable[Sequence[str | float | bool]]) -> None:
+def write_sheet(
+    path: Path, header: Sequence[str], rows: Iterable[Sequence[str | float | bool]], title: str = "decisions"
+) -> None:
     """Write a workbook row by row; what one sheet cannot hold goes on further ones, each with the header.
 
     Args:
         path: is replaced.
         header: names of the columns.
         rows: cells, strings not longer than ``MAX_CELL_CHARS``.
+        title: of the sheets, which are numbered.
     """
     book = openpyxl.Workbook(write_only=True)
     waiting = iter(rows)
     while True:
-        sheet = book.create_sheet(f"decisions {len(book.worksheets) + 1}")
+        sheet = book.create_sheet(f"{title} {len(book.worksheets) + 1}")
         sheet.append(list(header))
         written = 1
         for row in islice(waiting, MAX_SHEET_ROWS - 1):
-            sheet.append([_NOT_XML.sub("\ufffd", cell) if isinstance(cell, str) else cell for cell in row])
+            sheet.append([NOT_XML.sub("\ufffd", cell) if isinstance(cell, str) else cell for cell in row])
             written += 1
         if written < MAX_SHEET_ROWS:
             break

@@ -21,7 +21,7 @@ FIELDS: Final = (
 FORMATS: Final = (".jsonl", ".csv", ".xlsx")
 
 # What a spreadsheet takes for a formula (OWASP, CSV injection), the full-width signs of Chinese input included.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 Cell = str | float | bool
 
@@ -102,7 +102,7 @@ def cell(value: object, limit: int | None = None) -> Cell:
     if isinstance(value, bool | int | float):
         return value
     if isinstance(value, str):
-        return f"'{value}" if value.startswith(_FORMULA) else value
+        return f"'{value}" if value.startswith(FORMULA) else value
     text = _compact(value)
     if limit is None or len(text) <= limit or not isinstance(value, list):
         return text

@@ -108,3 +108,15 @@ def test_a_row_that_is_none_is_named_by_number(tmp_path: Path) -> None:
 def test_round_trip(tmp_path: Path) -> None:
     corpus.save(tmp_path / "x.jsonl", [GOOD])
     assert corpus.load(tmp_path / "x.jsonl") == [GOOD]
+
+
+def test_a_row_from_elsewhere_may_hold_only_some_fields_and_further_ones(tmp_path: Path) -> None:
+    row = '{"text": "消防通道被堵", "label": "fire_hazard", "urgency": null, "time": "2026-11-01"}\n'
+    (tmp_path / "x.jsonl").write_text(row, encoding="utf-8")
+    text = "消防通道被堵"
+    assert corpus.load(tmp_path / "x.jsonl") == [corpus.Message(corpus.message_id(text), text, "fire_hazard")]
+
+
+def test_scenarios_and_authors_that_nobody_told_join_nothing() -> None:
+    rows = [message(text, scenario="", author="") for text in ("桥头两车相撞了", "楼道里堆满纸箱")]
+    assert len(set(corpus.group(rows, by_author=True))) == 2
