@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -179,6 +180,12 @@ class Event(Base):
     data: Mapped[str] = mapped_column(Text)
     previous: Mapped[str] = mapped_column(String(64))
     hash: Mapped[str] = mapped_column(String(64))
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """``data`` as values."""
+        found: dict[str, Any] = json.loads(self.data)
+        return found
 
 
 class OutboxRow(Base):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import uuid
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -28,6 +29,7 @@ DISPATCHED: Final = "dispatched"
 REVIEW: Final = "review"
 STATUSES: Final = (ACCEPTED, DISPATCHED, REVIEW)
 
+UID: Final = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 SYSTEM: Final = "system"
 # Reasons of the engine for a text that holds nothing to read, and of this module for one that comes with media.
 EMPTY: Final = "empty"
@@ -177,7 +179,7 @@ def find(session: Session, key: int, uid: str) -> tuple[Report, Mapping[str, Any
         ReportNotFound: there is none, or it is somebody else's.
     """
     query = select(Report, DecisionRow.body).outerjoin(DecisionRow).where(Report.uid == uid, Report.key_id == key)
-    row = session.execute(query).first()
+    row = session.execute(query).first() if UID.fullmatch(uid) else None
     if row is None:
         raise ReportNotFound(
             "没有这条举报，或它不属于此密钥；编号见提交时的应答",
