@@ -21,6 +21,8 @@ MAX_ATTEMPTS: Final = 5
 MODEL_FAILED: Final = "model_failed"
 # Seconds of rest for a report that the model had no room for, and the first for one that it failed on.
 PAUSE_S: Final = 1.0
+# Reports in one transaction: while it lasts, all other writers wait.
+CHUNK: Final = 32
 
 
 class Decider:
@@ -56,8 +58,14 @@ class Decider:
             return error
 
     def _keep(self, held: Sequence[Lease], found: Sequence[Decision | ServiceError]) -> Collection[int]:
-        with self._store.write() as session:
-            return [lease.number for lease, said in zip(held, found, strict=True) if not _kept(session, lease, said)]
+        left: list[int] = []
+        pairs = list(zip(held, found, strict=True))
+        for start in range(0, len(pairs), CHUNK):
+            chunk = pairs[start : start + CHUNK]
+            with self._store.write() as session:
+                _read = reports.load(session, [lease.number for lease, _ in chunk])
+                left += [lease.number for lease, said in chunk if not _kept(session, lease, said)]
+        return left
 
 
 def _kept(session: Session, lease: Lease, said: Decision | ServiceError) -> bool:

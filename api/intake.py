@@ -8,7 +8,9 @@ from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from api.deciding import Decider
+from sqlalchemy.orm import Session
+
+from api.deciding import CHUNK, Decider
 from api.metrics import Metrics
 from triage.cases import reports
 from triage.cases.leases import Lease
@@ -61,17 +63,11 @@ class Intake:
         self, key: int, drafts: Sequence[Draft], due: datetime
     ) -> tuple[list[int | ReportConflict], list[Lease]]:
         taken: list[int | ReportConflict] = []
-        held = []
-        with self._store.write() as session:
-            for draft in drafts:
-                try:
-                    report, fresh = reports.accept(session, key, draft, due)
-                except ReportConflict as error:
-                    taken.append(error)
-                    continue
-                taken.append(report.id)
-                if fresh:
-                    held.append(Lease(report.id, report.text, report.attempts))
+        held: list[Lease] = []
+        for start in range(0, len(drafts), CHUNK):
+            with self._store.write() as session:
+                for draft in drafts[start : start + CHUNK]:
+                    taken.append(_taken(session, key, draft, due, held))
         self._count(taken, len(held))
         return taken, held
 
@@ -100,3 +96,14 @@ class Intake:
     def _defer(self, numbers: Collection[int]) -> None:
         with self._store.write() as session:
             reports.defer(session, numbers)
+
+
+def _taken(session: Session, key: int, draft: Draft, due: datetime, held: list[Lease]) -> int | ReportConflict:
+    """The number of a report that is stored now, or why it is not; one that is new joins ``held``."""
+    try:
+        report, fresh = reports.accept(session, key, draft, due)
+    except ReportConflict as error:
+        return error
+    if fresh:
+        held.append(Lease(report.id, report.text, report.attempts))
+    return report.id

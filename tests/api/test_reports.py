@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -142,15 +143,8 @@ def test_a_sender_in_a_hurry_is_told_accepted_and_nothing_else_later(
 def test_reports_are_accepted_before_the_model_is_there(store: Store, key: str) -> None:
     """The engine takes a while to warm up; what came meanwhile is decided afterwards."""
 
-    class Slow(KeywordEngine):
-        ready = False
-
-        def prepare(self, texts: Any) -> Any:
-            while not self.ready:
-                time.sleep(0.005)
-            return super().prepare(texts)
-
-    engine = Slow()
+    engine = Gated()
+    engine.gate.clear()
     app = create_app(Settings(), engine, store)
     with TestClient(app, headers={"X-API-Key": key}) as client:
         while client.get("/v1/reports").status_code == 503:
@@ -158,17 +152,35 @@ def test_reports_are_accepted_before_the_model_is_there(store: Store, key: str) 
         assert client.get("/health/ready").status_code == 503
         body = client.post(URL, json=REPORT).json()
         assert (body["status"], body["decision"]) == ("accepted", None)
-        engine.ready = True
+        engine.gate.set()
         assert decided(client, body["id"])["decision"]["label"] == "telecom_fraud"
 
 
+class Gated(KeywordEngine):
+    """Computes when it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def infer(self, windows: Any) -> Any:
+        self.gate.wait()
+        return super().infer(windows)
+
+
 def test_an_overloaded_model_refuses_no_report(start: Callable[..., TestClient], store: Store) -> None:
-    client = start(KeywordEngine(seconds_per_token=0.0005), queue_tokens=64, batch_tokens=64)
+    engine = Gated()
+    client = start(engine, queue_tokens=64, batch_tokens=64)
+    engine.gate.clear()
     given = [{**REPORT, "external_id": f"e-{n}", "text": TEXT * 2} for n in range(20)]
     with ThreadPoolExecutor(20) as pool:
-        answers = list(pool.map(lambda report: client.post(URL, json=report), given))
-    assert {answer.status_code for answer in answers} == {201}
-    assert "accepted" in {answer.json()["status"] for answer in answers}
+        hurry = {"X-Request-Timeout-Ms": "500"}
+        answers = list(pool.map(lambda report: client.post(URL, json=report, headers=hurry), given))
+    full = 'triage_dropped_requests_total{reason="queue_full"}'
+    engine.gate.set()
+    assert {(answer.status_code, answer.json()["status"]) for answer in answers} == {(201, "accepted")}
+    assert full in client.get("/metrics").text
     assert {decided(client, answer.json()["id"])["status"] for answer in answers} == {"dispatched"}
     assert (count(store, DecisionRow), count(store, OutboxRow)) == (20, 20)
 

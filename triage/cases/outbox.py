@@ -27,5 +27,4 @@ def dispatch(session: Session, report: Report, decision: Decision) -> OutboxRow:
     }
     row = OutboxRow(kind=DISPATCH, report_id=report.id, payload=payload, created=datetime.now(UTC), delivered=None)
     session.add(row)
-    session.flush()
     return row

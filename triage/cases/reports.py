@@ -142,8 +142,8 @@ def decide(session: Session, number: int, decision: Decision) -> bool:
     report.label, report.urgency = decision.label, decision.urgency.value
     if decision.route == "auto":
         report.status = DISPATCHED
-        row = outbox.dispatch(session, report, decision)
-        audit.append(session, DISPATCHED, SYSTEM, number, {"unit": decision.unit, "outbox": row.id})
+        outbox.dispatch(session, report, decision)
+        audit.append(session, DISPATCHED, SYSTEM, number, {"unit": decision.unit})
     else:
         _refer(session, report, decision.reasons)
     return True
@@ -188,6 +188,11 @@ def find(session: Session, key: int, uid: str) -> tuple[Report, Mapping[str, Any
     return row[0], row[1]
 
 
+def load(session: Session, numbers: Collection[int]) -> Sequence[Report]:
+    """Reports, read at once; keep them while the others of this module are called on each, which then need not read."""
+    return session.scalars(select(Report).where(Report.id.in_(numbers))).all()
+
+
 def pending(session: Session) -> int:
     """How many reports wait for a decision."""
     return session.scalar(select(func.count()).select_from(Report).where(Report.status == ACCEPTED)) or 0
@@ -217,7 +222,6 @@ def _known(session: Session, key: int, draft: Draft) -> Report | None:
 
 def _name(session: Session, report: Report, names: Iterable[str]) -> None:
     session.add_all(RequestName(key_id=report.key_id, name=name, report_id=report.id) for name in names)
-    session.flush()
 
 
 def _stored(session: Session, key: int, draft: Draft, due: datetime) -> Report:
@@ -253,7 +257,8 @@ def _conflict() -> ReportConflict:
 
 def _undecided(session: Session, number: int) -> Report | None:
     # The one condition on which everything after it hangs: nobody else writes until this write ends.
-    return session.scalar(select(Report).where(Report.id == number, Report.status == ACCEPTED))
+    report = session.get(Report, number)
+    return report if report is not None and report.status == ACCEPTED else None
 
 
 def _refer(session: Session, report: Report, reasons: Sequence[str]) -> None:
