@@ -12,7 +12,7 @@ from fastapi.openapi.utils import get_openapi
 from api.deps import SECURITY_SCHEMES
 from api.errors import install_handlers
 from api.middleware import BodyLimit, RequestRecord
-from api.routes import classify, health, metrics, model
+from api.routes import classify, health, metrics, model, reports
 from api.schemas import Problem
 from api.service import Service
 from api.settings import Settings
@@ -59,7 +59,7 @@ def create_app(settings: Settings, engine: Classifier | None = None, store: Stor
         lifespan=lifespan,
     )
     app.state.service = service
-    for module in (classify, model, health, metrics):
+    for module in (classify, reports, model, health, metrics):
         app.include_router(module.router)
     install_handlers(app)
     app.add_middleware(BodyLimit, limit=settings.max_body_bytes)

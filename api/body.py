@@ -76,11 +76,20 @@ def check_lengths(texts: list[str], limit: int) -> None:
         TextTooLong: one is not.
     """
     for index, text in enumerate(texts):
-        if len(text) > limit:
-            raise TextTooLong(
-                f"inputs[{index}] 有 {len(text)} 个字符，上限 {limit}，请拆分后发送",
-                f"inputs[{index}] has {len(text)} characters, the limit is {limit}; split it",
-            )
+        check_length(text, limit, f"inputs[{index}]")
+
+
+def check_length(text: str, limit: int, field: str) -> None:
+    """A text must be within the limit; the message names its field.
+
+    Raises:
+        TextTooLong: it is not.
+    """
+    if len(text) > limit:
+        raise TextTooLong(
+            f"{field} 有 {len(text)} 个字符，上限 {limit}，请拆分后发送",
+            f"{field} has {len(text)} characters, the limit is {limit}; split it",
+        )
 
 
 def _surrogate(data: object) -> tuple[int | str, ...]:

@@ -8,8 +8,7 @@ import os
 import shlex
 import socket
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Final
@@ -21,6 +20,8 @@ from rich.console import Console
 from rich.table import Table
 
 from api.app import create_app
+from api.commands import audit
+from api.commands.database import DatabaseUrl, DataDir, opened_store, reported
 from api.logs import configure_logs
 from api.schemas import EXAMPLE_TEXT
 from api.service import Service
@@ -28,27 +29,24 @@ from api.settings import Settings, load_settings
 from triage.cases import keys
 from triage.cases.store import Store
 from triage.engine import Classifier
-from triage.errors import SettingsError, TriageError
+from triage.errors import SettingsError
 from triage.model.artifact import resolve
 
 FIRST_KEY: Final = "first"
 FAILED: Final = 1
-REFUSED: Final = 2
 BACKLOG: Final = 2048
 KEEP_ALIVE_S: Final = 65
 # Threads that compute in Python give way to the event loop this often; five times as often as by default.
 SWITCH_S: Final = 0.001
 
-DataDir = Annotated[Path | None, typer.Option(help="运行数据文件夹 / run-time data folder [TRIAGE_DATA_DIR]")]
-DatabaseUrl = Annotated[str | None, typer.Option(help="数据库地址 / database URL [TRIAGE_DATABASE_URL]")]
-
 keys_app = typer.Typer(name="keys", help="API 密钥 / API keys", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
-    """Add ``serve`` and ``keys`` to the command ``triage`` (entry-point group ``triage.commands``)."""
+    """Add ``serve``, ``keys`` and ``audit`` to the command ``triage`` (entry-point group ``triage.commands``)."""
     app.command("serve")(serve)
     app.add_typer(keys_app, name="keys")
+    app.add_typer(audit.audit_app, name="audit")
 
 
 def serve(
@@ -75,7 +73,7 @@ def serve(
     每个设置都有 TRIAGE_* 环境变量，选项优先；完整的表见 python -m api.settings。写错的变量名会阻止启动。
     Every setting is a TRIAGE_* variable, options win; `python -m api.settings` lists them. Unknown ones stop the start.
     """
-    with _reported():
+    with reported():
         arguments = {"model": model, "host": host, "port": port, "data_dir": data_dir, "database_url": database_url}
         settings = load_settings(os.environ, **arguments, log_format=log_format)
         code = run(settings, typer.echo)
@@ -89,7 +87,7 @@ def create_key(
     database_url: DatabaseUrl = None,
 ) -> None:
     """生成密钥，只显示一次 / make a key; it is shown once."""
-    with _reported(), _store(data_dir, database_url) as store:
+    with reported(), opened_store(data_dir, database_url) as store:
         with store.write() as session:
             _, key = keys.create(session, name)
         typer.echo(key)
@@ -102,7 +100,7 @@ def list_keys(
     database_url: DatabaseUrl = None,
 ) -> None:
     """列出密钥 / list the keys; the keys themselves are not kept."""
-    with _reported(), _store(data_dir, database_url) as store, store.read() as session:
+    with reported(), opened_store(data_dir, database_url) as store, store.read() as session:
         rows = [
             {
                 "id": row.id,
@@ -129,7 +127,7 @@ def revoke_key(
     database_url: DatabaseUrl = None,
 ) -> None:
     """吊销密钥 / refuse a key from now on."""
-    with _reported(), _store(data_dir, database_url) as store:
+    with reported(), opened_store(data_dir, database_url) as store:
         with store.write() as session:
             row = keys.revoke(session, name)
         typer.echo(f"已吊销 {row.name} / revoked {row.name}")
@@ -237,24 +235,6 @@ def _listen(host: str, port: int) -> socket.socket:
 def _url(host: str, port: int) -> str:
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-@contextmanager
-def _store(data_dir: Path | None, database_url: str | None) -> Iterator[Store]:
-    store = Store.open(load_settings(os.environ, data_dir=data_dir, database_url=database_url).database)
-    try:
-        yield store
-    finally:
-        store.close()
-
-
-@contextmanager
-def _reported() -> Iterator[None]:
-    try:
-        yield
-    except TriageError as error:
-        typer.echo(f"错误：{error.zh}\nerror: {error.en}", err=True)
-        raise typer.Exit(REFUSED) from error
 
 
 def main() -> None:

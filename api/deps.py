@@ -12,7 +12,8 @@ from typing import Annotated, Any, Final
 
 from fastapi import Depends, Header, Request
 
-from api.body import check_lengths, parse, read_body
+from api.body import Body, check_length, check_lengths, parse, read_body
+from api.report_schemas import BatchRequest, ReportRequest
 from api.schemas import ClassifyRequest
 from api.security import Caller
 from api.service import Service
@@ -83,7 +84,50 @@ async def classify_body(request: Request, caller: CallerDep) -> ClassifyRequest:
     return body
 
 
+async def report_body(request: Request, caller: CallerDep) -> ReportRequest:
+    """The checked body of ``/v1/reports``; the model need not be ready.
+
+    Raises:
+        NotReady: the service stops.
+        InputError: it cannot be read.
+    """
+    body = await _report(request, ReportRequest)
+    check_length(body.text, _service(request).settings.max_text_chars, "text")
+    return body
+
+
+async def batch_body(request: Request, caller: CallerDep) -> BatchRequest:
+    """The body of ``/v1/reports/batch``, whose items are checked one by one later.
+
+    Raises:
+        NotReady: the service stops.
+        InputError: it cannot be read.
+    """
+    body = await _report(request, BatchRequest)
+    request.scope["record"]["reports"] = len(body.reports)
+    return body
+
+
 ClassifyDep = Annotated[ClassifyRequest, Depends(classify_body)]
+
+
+ReportDep = Annotated[ReportRequest, Depends(report_body)]
+BatchDep = Annotated[BatchRequest, Depends(batch_body)]
+IdempotencyDep = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        pattern="^[!-~]{1,128}$",
+        description="同一密钥下重发同一请求得到同样的应答；1–128 个可见 ASCII 字符",
+        examples=["3f0c9a52-7d1e-4b7c-9a55-0d8c3a1f2b11"],
+    ),
+]
+
+
+async def _report(request: Request, model: type[Body]) -> Body:
+    service = _service(request)
+    service.require_intake()
+    return parse(await read_body(request, service.settings.request_timeout_s), model)
 
 
 def _service(request: Request) -> Service:

@@ -15,6 +15,8 @@ ServiceError
 ├── ModelFailed             503
 └── ClientGone              499  nobody reads the answer
 NoSuchPath                  404
+ReportNotFound              404  nobody's, or somebody else's
+ReportConflict              409  its key was used for another report
 MethodNotAllowed            405
 """
 
@@ -34,6 +36,8 @@ from triage.errors import (
     InputError,
     NotReady,
     Overloaded,
+    ReportConflict,
+    ReportNotFound,
     ServiceError,
     StoreError,
     TextTooLong,
@@ -116,8 +120,10 @@ STATUS: Final[Mapping[type[BaseException], int]] = {
     KeyMissing: 401,
     AccessError: 403,
     NoSuchPath: 404,
+    ReportNotFound: 404,
     MethodNotAllowed: 405,
     BodyTimeout: 408,
+    ReportConflict: 409,
     BodyTooLarge: 413,
     TextTooLong: 413,
     UnsupportedMediaType: 415,
@@ -137,6 +143,7 @@ TITLES: Final[Mapping[int, str]] = {
     404: "Not found",
     405: "Method not allowed",
     408: "Request body too slow",
+    409: "Conflict",
     413: "Content too large",
     415: "Unsupported media type",
     422: "Invalid request",

@@ -47,6 +47,8 @@ class Metrics:
             "triage_dropped_requests", "Requests that were not decided, by reason", ("reason",), registry=registry
         )
         self.failures = Counter("triage_model_failures", "Exceptions of a stage", ("stage",), registry=registry)
+        self.reports = Counter("triage_reports", "Reports that were sent, by outcome", ("outcome",), registry=registry)
+        self.pending = Gauge("triage_reports_pending", "Reports that wait for a decision", registry=registry)
         self.model = Info("triage_model", "The release that serves", registry=registry)
         self.switches = Counter(
             "triage_release_switches", "Releases promoted while the service ran", ("outcome",), registry=registry

@@ -11,14 +11,18 @@ from datetime import UTC, datetime
 
 import structlog
 
+from api.backlog import Backlog
 from api.batching import Batcher
+from api.deciding import Decider
 from api.errors import Draining
 from api.following import Candidate, Follower
+from api.intake import Intake
 from api.logs import trace_of
 from api.metrics import Metrics
 from api.security import KeyRing
 from api.settings import Settings
 from triage.cases.store import Store
+from triage.decision import Decision
 from triage.engine import Classifier
 from triage.errors import NotReady, TriageError
 
@@ -55,6 +59,9 @@ class Service:
         self._owns_store = store is None
         self._batcher: Batcher | None = None
         self._keys: KeyRing | None = None
+        self._decider: Decider | None = None
+        self._intake: Intake | None = None
+        self._backlog: asyncio.Task[None] | None = None
 
     @property
     def ready(self) -> bool:
@@ -99,6 +106,37 @@ class Service:
             raise self._not_ready()
         return self._keys
 
+    @property
+    def store(self) -> Store:
+        """The open database.
+
+        Raises:
+            NotReady: it is not open yet.
+        """
+        if self._store is None:
+            raise self._not_ready()
+        return self._store
+
+    @property
+    def intake(self) -> Intake:
+        """Where reports are taken in, with or without a model.
+
+        Raises:
+            NotReady: the database is not open yet.
+        """
+        if self._intake is None:
+            raise self._not_ready()
+        return self._intake
+
+    def require_intake(self) -> None:
+        """Raise unless reports are taken in.
+
+        Raises:
+            NotReady: the database is not open yet, or the service stops.
+        """
+        if self._intake is None or self.draining:
+            raise self._not_ready()
+
     def require_ready(self) -> None:
         """Raise unless requests are answered.
 
@@ -126,6 +164,7 @@ class Service:
                 task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+            await self._stop_backlog()
             await self._drain()
             if self._store is not None and self._owns_store:
                 self._store.close()
@@ -143,6 +182,8 @@ class Service:
             if self._store is None:
                 self._store = await asyncio.to_thread(Store.open, self.settings.database)
             self._keys = KeyRing(self._store, self.settings.key_cache_s)
+            self._decider = Decider(self._store, self._decision)
+            self._intake = Intake(self._store, self.metrics, self._decider)
             engine = self._engine
             if engine is None:
                 engine = await asyncio.to_thread(self._follower.load)
@@ -155,6 +196,7 @@ class Service:
             log.error("load_failed", **trace_of(error))
         else:
             self._serve(engine)
+            self._take_up_backlog()
             log.info("ready", model=engine.version, seconds=round(time.perf_counter() - started, 3))
 
     def _serve(self, engine: Classifier) -> None:
@@ -177,6 +219,22 @@ class Service:
         batchers = [*self._retiring, *([self._batcher] if self._batcher else [])]
         retiring = list(self._retiring.values())
         await asyncio.gather(*(batcher.drain(self.settings.drain_s) for batcher in batchers), *retiring)
+
+    def _take_up_backlog(self) -> None:
+        if self._decider is not None:
+            backlog = Backlog(self.store, self.metrics, self._decider, self.settings.request_timeout_s)
+            self._backlog = asyncio.create_task(backlog.run(), name="triage-backlog")
+
+    async def _decision(self, text: str, deadline: float) -> Decision:
+        answer = await self.batcher.classify([text], deadline)
+        return answer.decisions[0]
+
+    async def _stop_backlog(self) -> None:
+        """What it holds comes back when the leases run out."""
+        if self._backlog is not None:
+            self._backlog.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._backlog
 
     def _failed(self, error: TriageError) -> None:
         self.failure = error

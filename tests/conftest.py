@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import postgres_server
 import pytest
 
 from triage.engine import Triage
@@ -29,6 +30,21 @@ def _no_settings_from_outside() -> Iterator[None]:
         for name in [name for name in os.environ if name.upper().startswith("TRIAGE_")]:
             patch.delenv(name)
         yield
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """URL of a PostgreSQL server of the tests' own."""
+    with postgres_server.running() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """URL of an empty database, once of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'triage.db'}"
+    return postgres_server.new_database(request.getfixturevalue("postgres"))
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ English. A message gives the value, the limit and the next step; it never gives 
     TriageError
     ├── InputError              what came in cannot be read
     │   ├── TextTooLong
+    │   ├── CursorUnreadable    a page is asked for that no answer named
     │   ├── FileUnreadable      a whole input file
     │   └── RowUnreadable       one row of it
     ├── LexiconError            a rule file under a lexicon folder is wrong
@@ -19,6 +20,10 @@ English. A message gives the value, the limit and the next step; it never gives 
     ├── TrainingError           a recipe or a base model is wrong
     ├── SettingsError           a setting is unknown or out of range
     ├── StoreError              the database cannot be used
+    │   └── AuditBroken         the chain of events was changed
+    ├── CaseError               a stored report does not allow what is asked
+    │   ├── ReportNotFound
+    │   └── ReportConflict      its key was used for another report
     └── ServiceError            the service cannot answer now
         ├── Overloaded
         ├── DeadlineExceeded
@@ -50,6 +55,10 @@ class InputError(TriageError):
 
 class TextTooLong(InputError):
     code = "text_too_long"
+
+
+class CursorUnreadable(InputError):
+    code = "bad_cursor"
 
 
 class FileUnreadable(InputError):
@@ -102,6 +111,22 @@ class SettingsError(TriageError):
 
 class StoreError(TriageError):
     code = "store_unavailable"
+
+
+class AuditBroken(StoreError):
+    code = "audit_broken"
+
+
+class CaseError(TriageError):
+    code = "case_error"
+
+
+class ReportNotFound(CaseError):
+    code = "report_not_found"
+
+
+class ReportConflict(CaseError):
+    code = "report_conflict"
 
 
 class ServiceError(TriageError):

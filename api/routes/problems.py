@@ -18,7 +18,7 @@ from api.errors import (
     problem,
 )
 from api.invalid import complaint
-from triage.errors import NotReady, TriageError
+from triage.errors import NotReady, ReportConflict, ReportNotFound, TriageError
 
 EXAMPLE_ID: Final = "0b7f3c1e-5d0a-4c59-9a51-2f1d2f6f9d10"
 REFERENCE: Final = "#/components/schemas/Problem"
@@ -31,6 +31,14 @@ EXAMPLES: Final[Mapping[int, tuple[str, TriageError]]] = {
     401: ("缺少 API 密钥，或密钥错误", KeyMissing("缺少有效的 API 密钥", "no valid API key")),
     403: ("密钥已吊销", KeyRevoked("此 API 密钥已吊销", "this API key was revoked")),
     408: ("请求体没有按时收完", BodyTimeout("请求体在 10 秒内没有收完", "the body did not arrive within 10 s")),
+    404: (
+        "没有这条举报，或它不属于此密钥",
+        ReportNotFound("没有这条举报，或它不属于此密钥", "no such report, or it is not this key's"),
+    ),
+    409: (
+        "Idempotency-Key 或 external_id 已用于内容不同的举报",
+        ReportConflict("此 external_id 已用于内容不同的举报", "this external_id was used for another report"),
+    ),
     413: (
         "请求体或某条文本过大",
         BodyTooLarge("请求体超过上限 1048576 字节", "the body is over the limit of 1048576 bytes"),
@@ -39,10 +47,13 @@ EXAMPLES: Final[Mapping[int, tuple[str, TriageError]]] = {
         "请求体的 Content-Type 不是 application/json",
         UnsupportedMediaType("请求体须为 JSON", "the body must be JSON"),
     ),
-    422: ("JSON 的形状不对：类型错误、0 条或超过 64 条", InvalidRequest([complaint("string_type", ("inputs", 3), {})])),
+    422: (
+        "参数或 JSON 的形状不对：类型、条数、长度或格式（逐字段见 errors）",
+        InvalidRequest([complaint("string_type", ("inputs", 3), {})]),
+    ),
     429: ("排队已满，按 Retry-After 的秒数重试", QueueFull("排队已满，请在 2 秒后重试", "the queue is full", 2)),
     503: (
-        "模型未就绪、服务正在停止、超过时限或模型出错（见 code）",
+        "模型或数据库未就绪、服务正在停止、超过时限或模型出错（见 code）",
         NotReady("模型正在载入，请稍后重试", "the model is loading; try again shortly"),
     ),
 }

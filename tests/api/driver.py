@@ -42,6 +42,7 @@ async def send(
     pieces: Sequence[bytes],
     leave: asyncio.Event | None = None,
     more: bool = False,
+    path: str = "/v1/classify",
     **headers: str,
 ) -> Got:
     """Send a body in pieces.
@@ -59,8 +60,8 @@ async def send(
         "http_version": "1.1",
         "method": "POST",
         "scheme": "http",
-        "path": "/v1/classify",
-        "raw_path": b"/v1/classify",
+        "path": path,
+        "raw_path": path.encode(),
         "root_path": "",
         "query_string": b"",
         "headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in named.items()],

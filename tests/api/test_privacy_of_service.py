@@ -9,9 +9,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import structlog
+from sqlalchemy import select, text
 from starlette.testclient import TestClient
 
 from api.logs import configure_logs
+from triage.cases.models import OutboxRow
+from triage.cases.store import Store
 from triage.testing import KeywordEngine
 
 TEXT = "我在翠屏山三号楼被骗了"
@@ -118,3 +121,42 @@ def test_the_console_form_is_for_people() -> None:
         structlog.reset_defaults()
     assert "hidden" not in stream.getvalue()
     assert "tokens=3" in stream.getvalue()
+
+
+def bad_reports(client: TestClient) -> Iterator[object]:
+    good = {"channel": "sms", "grid": "g", "text": "x"}
+    for name in (*good, "external_id", "reporter", "time"):
+        yield client.post("/v1/reports", json={**good, name: f"{CANARY}\0" * 40})
+        yield client.post("/v1/reports", json={**good, name: [CANARY]})
+    yield client.post("/v1/reports", json={**good, CANARY: CANARY})
+    yield client.post("/v1/reports", json={**good, "attachments": [{"kind": CANARY, "ref": CANARY, CANARY: 1}]})
+    yield client.post("/v1/reports", json={**good, "text": CANARY * 2000})
+    yield client.post("/v1/reports", json={**good, "text": "另外的话", "external_id": PHONE})
+    yield client.post("/v1/reports", json=good, headers={"Idempotency-Key": CANARY.encode()})
+    yield client.post("/v1/reports/batch", json={"reports": CANARY})
+    yield client.get(f"/v1/reports/{CANARY}")
+    yield client.get("/v1/reports", params={"cursor": CANARY, "grid": CANARY, "label": CANARY})
+    yield client.get("/v1/reports", params={"status": CANARY})
+
+
+def test_nothing_of_a_report_leaks(
+    start: Callable[..., TestClient], lines: io.StringIO, key: str, store: Store
+) -> None:
+    """Of a stored one neither: not into the history, the audit chain or the outbox."""
+    client = start(KeywordEngine(poison="毒药"))
+    media = [{"kind": "image", "ref": CANARY, "name": CANARY}]
+    report = {"channel": "sms", "grid": "g", "reporter": CANARY, "external_id": PHONE, "attachments": media}
+    sure = client.post("/v1/reports", json={**report, "text": f"{CANARY}，安全账户"})
+    assert sure.json()["status"] == "dispatched"
+    assert client.post("/v1/reports", json={**report, "external_id": "2", "text": CANARY + "毒药"}).status_code == 201
+    for answer in bad_reports(client):
+        assert answer.status_code in {404, 409, 413, 422}, answer.text
+        assert leaks(answer.text + str(answer.headers), key) == []
+    batch = client.post("/v1/reports/batch", json={"reports": [CANARY, {CANARY: 1}, {**report, "text": CANARY * 2000}]})
+    assert [item["status"] for item in batch.json()["outcomes"]] == [422, 422, 413]
+    shown = batch.text + client.get("/metrics").text + lines.getvalue()
+    with store.read() as session:
+        told = [row.payload | {"external_id": ""} for row in session.scalars(select(OutboxRow))]
+        shown += str(told) + str(session.execute(text("SELECT * FROM events")).all())
+    assert len(told) == 1
+    assert leaks(shown, key) == []

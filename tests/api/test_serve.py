@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -20,7 +21,7 @@ import typer
 from typer.testing import CliRunner
 
 from api import cli
-from triage.cases import keys
+from triage.cases import audit, keys
 from triage.cases.store import Store
 
 ROOT = Path(__file__).parents[2]
@@ -195,3 +196,25 @@ def test_a_taken_port_is_named(tmp_path: Path) -> None:
         taken.close()
     with pytest.raises(cli.SettingsError):
         cli._listen("no such host", 1)
+
+
+def test_the_audit_chain_is_verified_from_the_shell(runner: CliRunner, commands: typer.Typer, tmp_path: Path) -> None:
+    store = Store.open(f"sqlite:///{tmp_path / 'triage.db'}")
+    with store.write() as session:
+        for number in range(3):
+            audit.append(session, "tested", "system", None, {"n": number})
+    store.close()
+    shown = runner.invoke(commands, ["audit", "verify"])
+    assert (shown.exit_code, "审计链完整，共 3 条" in shown.output) == (0, True)
+    found = json.loads(runner.invoke(commands, ["audit", "verify", "--json"]).output)
+    assert found["events"] == 3
+    assert runner.invoke(commands, ["audit", "verify", "--noted", found["head"]]).exit_code == 0
+    beyond = runner.invoke(commands, ["audit", "verify", "--noted", f"4:{'0' * 64}"])
+    assert (beyond.exit_code, "第 4 条" in beyond.output) == (2, True)
+    assert "triage audit verify" in runner.invoke(commands, ["audit", "verify", "--noted", "x"]).output
+    with sqlite3.connect(tmp_path / "triage.db") as connection:
+        connection.execute("DROP TRIGGER events_no_update")
+        connection.execute("UPDATE events SET data = replace(data, '1', '7')")
+    connection.close()
+    broken = runner.invoke(commands, ["audit", "verify"])
+    assert (broken.exit_code, "第 2 条" in broken.output) == (2, True)

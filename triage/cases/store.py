@@ -21,13 +21,16 @@ from triage.errors import StoreError
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_TIMEOUT_MS = 5000
 # Any fixed number serves, as long as nothing else in the database locks it.
-_MIGRATION_LOCK = 7_418_226_031
+_WRITE_LOCK = 7_418_226_031
 
 
 class Store:
     """An open database.
 
     Use ``Store.open``. ``read`` and ``write`` give sessions; a write commits at its end or not at all.
+
+    There is one writer at a time, over all processes: SQLite has it so, and PostgreSQL is held to it by a lock. What a
+    write has read is therefore still true when it writes, and the chain of events has one end.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -65,8 +68,6 @@ class Store:
     def upgrade(self) -> None:
         """Run the migrations that are missing; two processes may call it at once."""
         with self._begin(write=True) as connection:
-            if connection.dialect.name == "postgresql":
-                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
             config = Config()
             config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
             config.set_main_option("path_separator", "os")
@@ -117,6 +118,8 @@ class Store:
         with self._engine.connect() as connection:
             connection.execution_options(triage_write=write)
             with connection.begin():
+                if write and connection.dialect.name == "postgresql":
+                    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _WRITE_LOCK})
                 yield connection
 
 
@@ -156,7 +159,8 @@ def _sqlite(url: URL) -> Engine:
 def _prepare_sqlite(connection: Any, _record: object) -> None:
     # The driver's own transactions begin too late for DDL and for reads; ``_begin_sqlite`` begins them instead.
     connection.isolation_level = None
-    for pragma in ("journal_mode=WAL", f"busy_timeout={BUSY_TIMEOUT_MS}", "synchronous=NORMAL", "foreign_keys=ON"):
+    # FULL, because what was answered must be there after a power cut as well.
+    for pragma in ("journal_mode=WAL", f"busy_timeout={BUSY_TIMEOUT_MS}", "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
 
 

@@ -30,9 +30,11 @@ def names(store: Store) -> list[str]:
         return [row.name for row in keys.listed(session)]
 
 
-def test_the_migrations_make_the_tables_of_the_models(store: Store) -> None:
+def test_the_migrations_make_the_tables_of_the_models(database: str) -> None:
+    store = Store.open(database)
     with store._engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+    store.close()
 
 
 def test_sqlite_is_opened_for_a_service(store: Store, tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Commands of ``triage`` that work on the database, one module for each subject."""
