@@ -1,4 +1,4 @@
-"""The data team's commands: ``base``, ``train``, ``baseline``, ``evaluate``, ``compare``, ``data``, ``release gate``."""
+"""The data team's commands: ``base``, ``train``, ``baseline``, ``evaluate``, ``compare``, ``data``, and the gate."""
 
 from __future__ import annotations
 
