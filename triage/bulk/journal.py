@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -22,6 +21,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from triage.durable import append, sync_folder
 from triage.errors import FileUnreadable, InputError
 
 if sys.platform != "win32":
@@ -104,23 +104,6 @@ def identity(path: Path) -> tuple[int, int]:
     """Size and inode, which a renamed file keeps."""
     stat = path.stat()
     return stat.st_size, stat.st_ino
-
-
-def append(file: BinaryIO, data: bytes) -> None:
-    """Write and wait until the disk has it."""
-    file.write(data)
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def sync_folder(folder: Path) -> None:
-    """Bring renames to the disk, where the system can."""
-    if sys.platform != "win32":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 class Journal:

@@ -18,17 +18,16 @@ from triage.bulk.journal import (
     Journal,
     Places,
     State,
-    append,
     fingerprint,
     identity,
     open_journal,
     open_part,
-    sync_folder,
 )
 from triage.bulk.readers import Input, open_input
 from triage.bulk.rows import Item, Options, Rejected, Row, rejected
 from triage.bulk.writers import convert, lines_of, output_format, output_row
 from triage.decision import Decision
+from triage.durable import append, sync_folder
 from triage.engine import Classifier
 from triage.errors import FileUnreadable, InputError, ServiceError
 

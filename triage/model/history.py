@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Literal, Self, TypeVar
 
+from triage.durable import append, sync_folder
 from triage.errors import ReleaseCorrupt, ReleaseRefused
 from triage.model.artifact import CURRENT, MANIFEST, VERSION, checksum
 
@@ -204,7 +205,7 @@ def switch(models: Path, event: Event) -> None:
             os.fsync(pointer.fileno())
         _append(file, asdict(event))
         staged.replace(models / CURRENT)
-        _sync_folder(models)
+        sync_folder(models)
 
 
 def before(past: Sequence[Event], serving: str) -> str:
@@ -267,15 +268,4 @@ def _appending(path: Path) -> Iterator[BinaryIO]:
 def _append(file: BinaryIO, row: Mapping[str, Any]) -> None:
     """Add a line and wait until the disk has it; what a killed process left of a line is cut off."""
     file.truncate(file.seek(file.read().rfind(b"\n") + 1))
-    file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    if sys.platform != "win32":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+    append(file, json.dumps(row, ensure_ascii=False).encode() + b"\n")
