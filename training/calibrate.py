@@ -143,9 +143,9 @@ def route_thresholds(raw: Raw, calibration: Calibration, taxonomy: Taxonomy, rec
 
     Method: fixed-sequence testing from the surest messages down (Angelopoulos et al. 2021, *Learn then Test*,
     arXiv:2110.01052) on a grid of confidences; a threshold passes when it passes in each register and over all. A
-    register counts from where enough of its messages stand that none wrong would pass, which looks at confidences
-    alone, never at errors. The first threshold that fails ends it. A label whose start fails is never dispatched by the
-    machine alone.
+    register counts from where enough of its messages stand that none wrong would pass (45 at alpha 0.05 and delta 0.1),
+    which looks at confidences alone, never at errors; one that never has so many stands under the bound over all
+    alone. The first threshold that fails ends it. A label whose start fails is never dispatched by the machine alone.
     """
     scores = policy.probabilities(raw.outputs[:, : len(taxonomy.ids)], calibration, raw.linear)
     said, confidence = scores.argmax(axis=1), scores.max(axis=1)

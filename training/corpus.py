@@ -226,7 +226,8 @@ def near_duplicates(texts: Sequence[str], threshold: float = NEAR_DUPLICATE) -> 
     """
     if len(texts) < 2:
         return []
-    # Hashed to so many columns that no two n-grams meet: a vocabulary of millions takes longer to build than to use.
+    # Hashed to so many columns that hardly any two n-grams meet: a vocabulary of millions takes longer to build than to
+    # use.
     hashing = HashingVectorizer(analyzer="char", ngram_range=(2, 4), n_features=2**30, alternate_sign=False, norm=None)
     counts = hashing.transform(texts)
     _, columns, frequency = np.unique(counts.indices, return_inverse=True, return_counts=True)

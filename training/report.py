@@ -175,9 +175,9 @@ def _decisions(manifest: Manifest, taxonomy: Taxonomy) -> str:
         f"Calibrated on the calibration split by temperature ({calibration.temperature:.3f}{bias}{linear}). A "
         f"message is dispatched without an officer from the confidence below on, chosen so that the error among such "
         f"messages of the calibration split's kind stays under {routing.alpha:.0%} with probability "
-        f"{1 - routing.delta:.0%}, in each register and over all (Clopper–Pearson bound by label, fixed-sequence "
-        f"testing); the two best scores must lie {routing.margin} apart; a floor sends a message to review although "
-        "another label won.\n\n"
+        f"{1 - routing.delta:.0%}, over all and in each register with enough of them to tell (Clopper–Pearson bound "
+        f"by label, fixed-sequence testing); the two best scores must lie {routing.margin} apart; a floor sends a "
+        "message to review although another label won.\n\n"
         + table(["label", "auto from", "floor", "secondary from"], rows)
         + f"\n\nUrgency: emergency from {calibration.emergency}, at least urgent from {calibration.urgent}; lexical "
         "rules (`lexicon/urgency.toml`) may raise it, never lower it."

@@ -187,7 +187,9 @@ def test_a_bad_recipe_is_refused(tmp_path: Path, text: str) -> None:
 
 
 def test_committed_recipes_are_valid() -> None:
-    configs = list((Path(__file__).parents[3] / "training" / "configs").glob("*.toml"))
+    folder = Path(__file__).parents[3] / "training" / "configs"
+    # Beside the recipes lies the policy of the gate.
+    configs = [path for path in folder.glob("*.toml") if path.name != "gate.toml"]
     assert configs
     assert all(load_recipe(path).base for path in configs)
 

@@ -231,7 +231,7 @@ def test_what_cannot_be_measured_is_refused(models: Path, labelled: Path, policy
         gate(models, "good", policy, [labelled, labelled])
     for content in ("", '{"text": "x", "label": "flood"}\n'):
         (tmp_path / "bad.jsonl").write_text(content)
-        with pytest.raises(CorpusError, match=r"bad.jsonl 没有消息"):
+        with pytest.raises(CorpusError, match=r"bad.jsonl 没有"):
             gate(models, "good", policy, [tmp_path / "bad.jsonl"])
 
 
