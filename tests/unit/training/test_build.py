@@ -142,6 +142,7 @@ def test_a_killed_build_goes_on_to_the_same_release(
     assert golden.load(job.out / "golden.jsonl") == golden.load(tiny_release / "golden.jsonl")
 
 
+@pytest.mark.slow
 def test_a_build_killed_after_training_does_not_train_again(tiny_job: Job, tmp_path: Path) -> None:
     def kill(name: str) -> None:
         if name == "measure":
