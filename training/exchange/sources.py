@@ -107,11 +107,13 @@ def _unpack(path: Path, target: Path) -> bool:
         unpacker = zlib.decompressobj(wbits=31)  # 31: a gzip header and check
         try:
             while block := packed.read(_BLOCK):
+                if unpacker.eof:
+                    block = block.lstrip(b"\0")
                 while block:
-                    file.write(unpacker.decompress(block))
-                    block = unpacker.unused_data
-                    if unpacker.eof and block:
+                    if unpacker.eof:
                         unpacker = zlib.decompressobj(wbits=31)  # files that were joined
+                    file.write(unpacker.decompress(block))
+                    block = unpacker.unused_data.lstrip(b"\0")  # blocks of a tape are filled up with zeros
                 if file.tell() > MAX_UNPACKED_BYTES:
                     raise _too_large(path)
         except zlib.error:
