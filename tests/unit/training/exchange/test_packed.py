@@ -24,7 +24,7 @@ ZEROS = bytes(2**17 + 5)
     ],
     ids=["one zero", "zeros", "zeros between", "none"],
 )
-def test_zeros_behind_a_packed_file_are_no_damage(bring: Import, tmp_path: Path, packed: bytes, texts: list[str]) -> None:
+def test_zeros_behind_a_member_are_no_damage(bring: Import, tmp_path: Path, packed: bytes, texts: list[str]) -> None:
     (tmp_path / "x.jsonl.gz").write_bytes(packed)
     _, rows, aside = bring(tmp_path / "x.jsonl.gz")
     assert ([row["text"] for row in rows], aside) == (texts, [])
