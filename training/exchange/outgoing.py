@@ -11,12 +11,13 @@ from typing import Any, Final
 
 from training.exchange import argilla, doccano, label_studio
 from training.exchange.cells import escaped, written
-from training.exchange.incoming import beside, check_target
+from training.exchange.incoming import beside, check_target, publish
 from training.exchange.jsons import open_lines
 from training.exchange.records import Record, speakable
 from training.exchange.rows import ORDER
 from triage.bulk import sheets
 from triage.bulk.writers import lines_of
+from triage.durable import sync_folder
 from triage.errors import CorpusError, FileUnreadable, InputError
 
 Row = Mapping[str, Any]
@@ -78,19 +79,27 @@ def export_file(source: Path, target: Path, *, kind: str = "", overwrite: bool =
     kind = kind or target.suffix.lower().removeprefix(".")
     if kind not in FORMATS or target.suffix.lower() not in FORMATS[kind][0]:
         raise _bad_format(kind, target)
-    check_target(source, target, (target,), overwrite)
-    rows = load_rows(source)
     part = beside(target, ".part")
+    check_target(source, (target,), (part,), overwrite)
+    rows = load_rows(source)
     try:
         FORMATS[kind][1](part, rows)
-        if target.is_dir():
-            shutil.rmtree(target)
-        part.replace(target)
+        _publish(part, target, len(rows))
     finally:
         if part.is_dir():
             shutil.rmtree(part)
         part.unlink(missing_ok=True)
     return len(rows)
+
+
+def _publish(part: Path, target: Path, rows: int) -> None:
+    if part.is_dir():
+        if target.is_dir():
+            shutil.rmtree(target)
+        part.replace(target)
+        sync_folder(target.parent)
+    else:
+        publish(part, target, rows)
 
 
 def _bad_format(kind: str, target: Path) -> InputError:
