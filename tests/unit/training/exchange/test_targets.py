@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from datasets import load_from_disk
 
 from training.exchange import export_file, import_file, incoming
 from triage.bulk.writers import lines_of
@@ -72,3 +73,45 @@ def test_names_reach_the_disk(taxonomy: Taxonomy, tmp_path: Path, monkeypatch: p
     assert seen[-1] == (tmp_path, ["out.jsonl", "out.jsonl.errors.jsonl", "x.jsonl"])
     export_file(tmp_path / "out.jsonl", tmp_path / "y.csv")
     assert (len(seen), "y.csv" in seen[-1][1]) == (3, True)
+
+
+@pytest.mark.parametrize("name", ["mine", "mine.part"])
+def test_a_folder_that_datasets_did_not_save_is_never_deleted(tmp_path: Path, name: str) -> None:
+    (tmp_path / "x.jsonl").write_bytes(lines_of(ROWS))
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "thesis.txt").write_bytes(b"years")
+    before = tree(tmp_path)
+    with pytest.raises(InputError, match=f"{name} is no earlier output of format datasets"):
+        export_file(tmp_path / "x.jsonl", tmp_path / "mine", kind="datasets", overwrite=True)
+    assert tree(tmp_path) == before
+
+
+def test_a_saved_folder_is_replaced_where_that_is_wanted(tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_bytes(lines_of(ROWS))
+    export_file(tmp_path / "x.jsonl", tmp_path / "set", kind="datasets")
+    (tmp_path / "x.jsonl").write_bytes(lines_of(ROWS * 3))
+    assert export_file(tmp_path / "x.jsonl", tmp_path / "set", kind="datasets", overwrite=True) == 3
+    assert len(load_from_disk(str(tmp_path / "set"))) == 3
+
+
+def test_a_saved_folder_that_holds_the_input_is_never_deleted(tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_bytes(lines_of(ROWS))
+    export_file(tmp_path / "x.jsonl", tmp_path / "set", kind="datasets")
+    (tmp_path / "x.jsonl").rename(tmp_path / "set" / "x.jsonl")
+    before = tree(tmp_path)
+    with pytest.raises(InputError, match="set holds the input"):
+        export_file(tmp_path / "set" / "x.jsonl", tmp_path / "set", kind="datasets", overwrite=True)
+    assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize(("kind", "name"), [("csv", "set.csv"), ("datasets", "file"), ("datasets", "link")])
+def test_a_file_and_a_folder_never_take_each_others_place(tmp_path: Path, kind: str, name: str) -> None:
+    (tmp_path / "x.jsonl").write_bytes(lines_of(ROWS))
+    export_file(tmp_path / "x.jsonl", tmp_path / "set", kind="datasets")
+    (tmp_path / "set.csv").mkdir()
+    (tmp_path / "file").write_bytes(b"mine")
+    (tmp_path / "link").symlink_to(tmp_path / "set")
+    before = tree(tmp_path)
+    with pytest.raises(InputError, match=f"{name} is no earlier output of format {kind}"):
+        export_file(tmp_path / "x.jsonl", tmp_path / name, kind=kind, overwrite=True)
+    assert tree(tmp_path) == before
