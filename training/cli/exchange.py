@@ -62,6 +62,8 @@ def import_data(
 
     if out.suffix.lower() != ".jsonl":
         raise typer.BadParameter("--out 应为 .jsonl / --out must be .jsonl")
+    if save_map and save_map.suffix.lower() != ".toml":  # so that it is never the input or the output
+        raise typer.BadParameter("--save-map 应为 .toml / --save-map must be .toml")
     mapping = Mapping.load(map_file) if map_file else Mapping()
     mapping = mapping.with_labels(labels) if labels else mapping
     mapping = _with_options(mapping, text_column, label_column, column or [], keep or [])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from collections.abc import Mapping as Table
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -25,6 +25,7 @@ from training.exchange.sources import open_source
 from training.exchange.tables import Source
 from training.exchange.tools import unwrapped
 from triage.bulk.writers import json_line
+from triage.durable import sync_folder
 from triage.errors import FileUnreadable, InputError
 from triage.taxonomy import Taxonomy
 
@@ -140,10 +141,9 @@ def import_file(
         InputError: the target cannot be written.
     """
     mapping, began = mapping or Mapping(), time.monotonic()
-    errors = beside(target, ".errors.jsonl")
-    check_target(source, target, (target, errors), overwrite)
+    errors, part, aside = (beside(target, ending) for ending in (".errors.jsonl", ".part", ".errors.part"))
+    check_target(source, (target, errors), (part, aside), overwrite)
     make = RowMaker(source.name, mapping, Vocabulary(mapping, taxonomy), masker or (lambda text: text))
-    part, aside = beside(target, ".part"), beside(target, ".errors.part")
     try:
         text_column = mapping.columns.get("text", "")
         with open_source(source, text_column) as opened, part.open("wb") as rows, aside.open("wb") as kept:
@@ -215,31 +215,50 @@ def beside(target: Path, ending: str) -> Path:
     return target.with_name(target.name + ending)
 
 
-def check_target(source: Path, target: Path, written: tuple[Path, ...], overwrite: bool) -> None:
-    """See to it that nothing is overwritten unasked.
+def check_target(source: Path, published: Sequence[Path], scratch: Sequence[Path], overwrite: bool) -> None:
+    """See to it that nothing is overwritten unasked, and the source never.
+
+    Args:
+        source: what is read.
+        published: what is there in the end, all in one folder.
+        scratch: what is written on the way; a leftover of an earlier run may be there.
+        overwrite: ``published`` may be there.
 
     Raises:
-        InputError: the target exists, its folder does not, or it is the source.
+        InputError: a file exists, the folder does not, or one to be written is the source or a part of it.
     """
-    if not target.parent.is_dir():
-        raise InputError(
-            f"文件夹 {target.parent} 不存在，请先建立", f"there is no folder {target.parent}; make it first"
-        )
-    with suppress(OSError):
-        if target.samefile(source):
-            raise InputError(f"{target} 就是输入文件，请改名", f"{target} is the input itself; name another file")
-    for path in written:
+    folder = published[0].parent
+    if not folder.is_dir():
+        raise InputError(f"文件夹 {folder} 不存在，请先建立", f"there is no folder {folder}; make it first")
+    for path in (*published, *scratch):
+        _refuse_source(source, path)
+    for path in published:
         if path.exists() and not overwrite:
             raise InputError(
                 f"{path} 已存在，请改名或加 --overwrite", f"{path} already exists; rename it or pass --overwrite"
             )
 
 
+def _refuse_source(source: Path, path: Path) -> None:
+    with suppress(FileNotFoundError):  # what is not there yet, nobody reads
+        if path.samefile(source):
+            raise InputError(
+                f"要写的 {path} 就是输入文件，请改输出名",
+                f"{path}, which is to be written, is the input itself; name another output",
+            )
+        if source.is_dir() and path.resolve().is_relative_to(source.resolve()):
+            raise InputError(
+                f"要写的 {path} 在输入文件夹中，请改输出名",
+                f"{path}, which is to be written, lies in the input folder; name another output",
+            )
+
+
 def publish(part: Path, target: Path, rows: int) -> None:
-    """Give a finished file its name; one without rows takes an earlier one away."""
-    if not rows:
+    """Give a finished file its name, so that it outlives a power cut; one without rows takes an earlier one away."""
+    if rows:
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(part, target)
+    else:
         target.unlink(missing_ok=True)
-        return
-    with part.open("rb+") as file:
-        os.fsync(file.fileno())
-    os.replace(part, target)
+    sync_folder(target.parent)

@@ -7,13 +7,16 @@ import re
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from training.exchange.records import Item, Record, from_bulk, refused
 from training.exchange.tables import Source
 from triage.bulk.decoding import detect_encoding, text_lines
 from triage.bulk.rows import undecodable
 from triage.errors import FileUnreadable
+
+# Bytes of a .json, unpacked, that are read at most: unlike lines, an array is held in memory.
+MAX_ARRAY_BYTES: Final = 256 * 2**20
 
 _BLANK = re.compile(r"[\s,]*")
 _UNDECODED = re.compile("[\udc80-\udcff]")
@@ -69,8 +72,13 @@ def _record(number: int, data: object, raw: object) -> Item:
 def open_json(path: Path) -> Iterator[Source]:
     """A file that holds one array of objects; one that begins with an object is read as JSONL.
 
-    The array is held in memory, and so is the text.
+    The text is held in memory.
+
+    Raises:
+        FileUnreadable: it is no array, or larger than ``MAX_ARRAY_BYTES``.
     """
+    if path.stat().st_size > MAX_ARRAY_BYTES:
+        raise too_large_array(path)
     text = _decoded(path).lstrip("\ufeff \t\r\n")
     if text.startswith("{"):
         with open_lines(path) as source:
@@ -83,6 +91,15 @@ def open_json(path: Path) -> Iterator[Source]:
         )
     at = [0]
     yield Source(_array_records(text, at), lambda: at[0] / max(1, len(text)))
+
+
+def too_large_array(path: Path) -> FileUnreadable:
+    """A .json that is too large, packed or not."""
+    return FileUnreadable(
+        f"{path.name} 超过 {MAX_ARRAY_BYTES} 字节（.json 的上限，压缩文件按解压后计），请另存为 .jsonl 或拆分",
+        f"{path.name} has more than {MAX_ARRAY_BYTES} bytes, the limit of a .json (unpacked); save it as .jsonl or "
+        "split it",
+    )
 
 
 def _decoded(path: Path) -> str:

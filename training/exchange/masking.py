@@ -15,7 +15,9 @@ from triage.text.normalize import Normalizer
 class Masker:
     """Hides what leads to a person (138****1234), as ``triage.text.privacy`` does; names of persons are beyond it.
 
-    Numbers that are invented by the corpus's rules stay. Hiding what is hidden changes nothing.
+    What would be invented by the own corpus's rules (``privacy.is_fictitious``) is hidden too: in foreign data 0000 is
+    but a part of somebody's number. So the own corpus comes back unchanged only without a masker
+    (``--keep-personal-data``). Hiding what is hidden changes nothing.
 
     Attributes:
         hidden: how many were hidden so far.
@@ -31,7 +33,6 @@ class Masker:
         return cls(Normalizer.load(data / "lexicon"), EntityFinder.load(data / "lexicon"))
 
     def __call__(self, text: str) -> str:
-        found = self.finder.find(self.normalizer(text))
-        real = [entity for entity in privacy.personal(found) if not privacy.is_fictitious(entity)]
-        self.hidden += len(real)
-        return privacy.mask(text, real)
+        personal = privacy.personal(self.finder.find(self.normalizer(text)))
+        self.hidden += len(personal)
+        return privacy.mask(text, personal)

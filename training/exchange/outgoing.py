@@ -11,12 +11,14 @@ from typing import Any, Final
 
 from training.exchange import argilla, doccano, label_studio
 from training.exchange.cells import escaped, written
-from training.exchange.incoming import beside, check_target
+from training.exchange.columnar import SAVED
+from training.exchange.incoming import beside, check_target, publish
 from training.exchange.jsons import open_lines
 from training.exchange.records import Record, speakable
 from training.exchange.rows import ORDER
 from triage.bulk import sheets
 from triage.bulk.writers import lines_of
+from triage.durable import sync_folder
 from triage.errors import CorpusError, FileUnreadable, InputError
 
 Row = Mapping[str, Any]
@@ -73,24 +75,52 @@ def export_file(source: Path, target: Path, *, kind: str = "", overwrite: bool =
 
     Raises:
         CorpusError, FileUnreadable: as ``load_rows``; a row does not fit into a sheet.
-        InputError: the format is unknown, or the target cannot be written.
+        InputError: the format is unknown, or the target cannot be written: of what is there, only an earlier output
+            of the same format is replaced.
     """
     kind = kind or target.suffix.lower().removeprefix(".")
     if kind not in FORMATS or target.suffix.lower() not in FORMATS[kind][0]:
         raise _bad_format(kind, target)
-    check_target(source, target, (target,), overwrite)
-    rows = load_rows(source)
     part = beside(target, ".part")
+    check_target(source, (target,), (part,), overwrite)
+    for path in (target, part):
+        _check_replaceable(source, path, kind)
+    rows = load_rows(source)
     try:
         FORMATS[kind][1](part, rows)
-        if target.is_dir():
-            shutil.rmtree(target)
-        part.replace(target)
+        _publish(part, target, len(rows))
     finally:
         if part.is_dir():
             shutil.rmtree(part)
         part.unlink(missing_ok=True)
     return len(rows)
+
+
+def _check_replaceable(source: Path, path: Path, kind: str) -> None:
+    """A folder is deleted only where ``datasets`` saved it and it does not hold the source."""
+    if not path.exists():
+        return
+    saved = not path.is_symlink() and any((path / name).is_file() for name in SAVED)
+    if not (saved if kind == "datasets" else path.is_file()):
+        raise InputError(
+            f"{path} 不是格式 {kind} 的旧输出，不予覆盖，请改名",
+            f"{path} is no earlier output of format {kind} and is left as it is; name another output",
+        )
+    if source.resolve().is_relative_to(path.resolve()):
+        raise InputError(
+            f"{path} 中有输入文件，不予覆盖，请改名",
+            f"{path} holds the input and is left as it is; name another output",
+        )
+
+
+def _publish(part: Path, target: Path, rows: int) -> None:
+    if part.is_dir():
+        if target.is_dir():
+            shutil.rmtree(target)
+        part.replace(target)
+        sync_folder(target.parent)
+    else:
+        publish(part, target, rows)
 
 
 def _bad_format(kind: str, target: Path) -> InputError:

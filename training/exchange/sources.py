@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from training.exchange import columnar, jsons, tables
 from training.exchange.records import Item, refused
@@ -21,6 +22,7 @@ PACKABLE: Final = (".csv", ".tsv", ".jsonl", ".json")
 # Notes that datasets keeps beside data.
 _NOTES = frozenset({"dataset_infos.json", "dataset_info.json", *columnar.SAVED})
 _BLOCK = 2**16
+_GZIP = 31  # zlib's window bits for a gzip header and check
 
 _READERS: Mapping[str, Callable[[Path], AbstractContextManager[Source]]] = {
     ".xlsx": tables.open_workbook,
@@ -103,22 +105,45 @@ def _open_packed(path: Path, text_column: str) -> Iterator[Source]:
 
 def _unpack(path: Path, target: Path) -> bool:
     """Unpack as far as it goes, and say whether that was to the end."""
+    array = target.suffix.lower() == ".json"
+    limit = jsons.MAX_ARRAY_BYTES if array else MAX_UNPACKED_BYTES
     with path.open("rb") as packed, target.open("wb") as file:
-        unpacker = zlib.decompressobj(wbits=31)  # 31: a gzip header and check
         try:
-            while block := packed.read(_BLOCK):
-                while block:
-                    file.write(unpacker.decompress(block))
-                    block = unpacker.unused_data
-                    if unpacker.eof and block:
-                        unpacker = zlib.decompressobj(wbits=31)  # files that were joined
-                if file.tell() > MAX_UNPACKED_BYTES:
-                    raise _too_large(path)
+            for block in _unpacked(packed):
+                file.write(block)
+                if file.tell() > limit:
+                    raise jsons.too_large_array(path) if array else _too_large(path)
+        except EOFError:
+            return False
         except zlib.error:
             if not file.tell():
                 raise FileUnreadable(f"{path.name} 不是 gzip 文件", f"{path.name} is no gzip file") from None
             return False
-        return unpacker.eof
+    return True
+
+
+def _unpacked(packed: BinaryIO) -> Iterator[bytes]:
+    """Blocks of at most ``_BLOCK`` bytes, however well they were packed.
+
+    Raises:
+        EOFError: a member is cut off.
+        zlib.error: what follows is no gzip.
+    """
+    unpacker = zlib.decompressobj(wbits=_GZIP)
+    while block := packed.read(_BLOCK):
+        if unpacker.eof:
+            block = block.lstrip(b"\0")
+        while block:
+            if unpacker.eof:
+                unpacker = zlib.decompressobj(wbits=_GZIP)  # files that were joined
+            yield unpacker.decompress(block, _BLOCK)
+            # Blocks of a tape are filled up with zeros.
+            block = unpacker.unused_data.lstrip(b"\0") if unpacker.eof else unpacker.unconsumed_tail
+    while not unpacker.eof:
+        rest = unpacker.decompress(b"", _BLOCK)
+        if not rest:
+            raise EOFError
+        yield rest
 
 
 def _too_large(path: Path) -> FileUnreadable:
@@ -129,9 +154,15 @@ def _too_large(path: Path) -> FileUnreadable:
 
 
 def _cut_to_whole_lines(path: Path) -> None:
-    """A line that is cut off may read as a good one."""
-    data = path.read_bytes()
-    path.write_bytes(data[: data.rfind(b"\n") + 1])
+    """A line that is cut off may read as a good one. The last end of a line is looked for from behind."""
+    with path.open("rb+") as file:
+        end, found = file.seek(0, os.SEEK_END), -1
+        while end and found < 0:
+            begin = max(0, end - _BLOCK)
+            file.seek(begin)
+            found = file.read(end - begin).rfind(b"\n")
+            end = begin
+        file.truncate(end + found + 1)
 
 
 def _with_end(items: Iterator[Item]) -> Iterator[Item]:

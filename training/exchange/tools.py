@@ -18,10 +18,11 @@ _TOOLS: tuple[tuple[Callable[[Mapping[str, object]], bool], Callable[[Record], I
 
 
 def unwrapped(items: Iterable[Item]) -> Iterator[Item]:
-    """Every record as text, label and fields, in order.
+    """Every record as text, label and fields, in order; those of JSON_MIN behind all others.
 
-    Label Studio's JSON_MIN has one object per annotation: those of one task come as one record, at the place of the
-    last, so that such a file is held in memory.
+    Label Studio's JSON_MIN has one object per annotation. An annotation of a task may stand anywhere, so that they are
+    held in memory until the file is read; then each task comes as one record, in the order in which tasks first occur
+    and with the number of its first annotation.
     """
     tasks: dict[str, list[Record]] = {}
     for item in items:

@@ -55,3 +55,6 @@ def test_options_that_make_no_sense_are_refused(commands: typer.Typer, data: Pat
     (tmp_path / "x.csv").write_text("text,label\na,other\n", encoding="utf-8")
     run(commands, "import", tmp_path / "x.csv", "--out", tmp_path / "o.csv", "--data", data, code=2)
     run(commands, "import", tmp_path / "x.csv", "--out", tmp_path / "o.jsonl", "--column", "urgency", code=2)
+    more = ("--out", tmp_path / "o.jsonl", "--save-map", tmp_path / "x.csv", "--data", data)
+    run(commands, "import", tmp_path / "x.csv", *more, code=2)
+    assert (tmp_path / "x.csv").read_text(encoding="utf-8") == "text,label\na,other\n"

@@ -140,6 +140,24 @@ def test_personal_data_is_hidden_everywhere_unless_it_is_wanted(bring: Import, d
     assert (left["text"], left["note"], summary.hidden) == ("打13812345678找我", "车牌粤B12345", None)
 
 
+@pytest.mark.parametrize(
+    ("real", "hidden"),
+    [
+        ("打13800001234找我", "打138****1234找我"),
+        ("车牌粤B00012的车占道", "车牌粤B***12的车占道"),
+        ("发到wang@example.com", "发到w***@example.com"),
+    ],
+)
+def test_rules_of_the_own_corpus_exempt_nobody_elses_numbers(
+    bring: Import, data: Path, tmp_path: Path, real: str, hidden: str
+) -> None:
+    (tmp_path / "x.jsonl").write_text(json.dumps({"text": real, "label": "other"}), encoding="utf-8")
+    summary, (row,), _ = bring(tmp_path / "x.jsonl", masker=Masker.load(data))
+    assert (row["text"], summary.hidden) == (hidden, 1)
+    (tmp_path / "y.jsonl").write_text(json.dumps(row), encoding="utf-8")
+    assert bring(tmp_path / "y.jsonl", masker=Masker.load(data))[1] == [row], "hiding again changes nothing"
+
+
 def test_repeated_texts_are_kept_and_counted(bring: Import, tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("text,label\na,other\nb,other\na,traffic\n", encoding="utf-8")
     summary, rows, _ = bring(tmp_path / "x.csv")
