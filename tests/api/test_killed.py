@@ -19,7 +19,7 @@ from typing import Any, Final
 import pytest
 from sqlalchemy import func, select
 
-from triage.cases import audit, keys
+from triage.cases import audit
 from triage.cases.models import DecisionRow, Event, OutboxRow, Report
 from triage.cases.reports import ACCEPTED
 from triage.cases.store import Store
@@ -87,19 +87,6 @@ def patiently(port: int, key: str, number: int) -> dict[str, Any]:
             return body
         time.sleep(0.02)
     raise AssertionError("the server takes nothing in")
-
-
-@pytest.fixture
-def store(database: str) -> Iterator[Store]:
-    opened = Store.open(database)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def key(store: Store) -> str:
-    with store.write() as session:
-        return keys.create(session, "platform")[1]
 
 
 def wait_until_decided(store: Store) -> None:
