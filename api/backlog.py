@@ -68,6 +68,6 @@ class Backlog:
         self._metrics.pending.set(waiting)
         if not waiting:
             return ()
-        now = datetime.now(UTC)
         with self._store.write() as session:
+            now = datetime.now(UTC)
             return leases.claim(session, TAKE, now, now + timedelta(seconds=self._seconds * LEASE_FACTOR))

@@ -77,7 +77,7 @@ def _kept(session: Session, lease: Lease, said: Decision | ServiceError) -> bool
         reports.refer(session, lease.number, MODEL_FAILED)
         return True
     pause = PAUSE_S * 2 ** (lease.attempts - 1) if fault else PAUSE_S
-    leases.release(session, [lease.number], datetime.now(UTC) + timedelta(seconds=pause), counted=fault)
+    leases.release(session, lease, datetime.now(UTC) + timedelta(seconds=pause), counted=fault)
     return False
 
 

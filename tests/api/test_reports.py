@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -17,11 +18,16 @@ from starlette.testclient import TestClient
 
 from api import backlog, deciding
 from api.app import create_app
+from api.deciding import Decider
+from api.intake import Intake
+from api.metrics import Metrics
 from api.report_schemas import EXAMPLE_RECEIPT, BatchResponse, CaseBody, PageResponse, ReceiptBody, ReportRequest
 from api.settings import Settings
 from triage.cases import audit, keys
 from triage.cases.models import DecisionRow, OutboxRow, Report
+from triage.cases.reports import Draft
 from triage.cases.store import Store
+from triage.decision import Decision
 from triage.testing import KeywordEngine
 
 REPORT = {"channel": "hotline", "grid": "丰城-03", "text": TEXT, "external_id": "e-1"}
@@ -133,6 +139,25 @@ def test_a_sender_in_a_hurry_is_told_accepted_and_nothing_else_later(
     assert decided(client, body["id"])["status"] == "dispatched"
     assert client.post(URL, json=REPORT).content == answer.content
     assert (count(store, DecisionRow), count(store, OutboxRow)) == (1, 1)
+
+
+def test_a_lease_begins_when_it_is_written(store: Store, key: str) -> None:
+    """Another write takes longer than the sender's patience; still no other process takes the report up at once."""
+    left: list[timedelta] = []
+
+    async def classify(text: str, _: float) -> Decision:
+        with store.read() as session:
+            left.extend(due - datetime.now(UTC) for due in session.scalars(select(Report.due)))
+        return KeywordEngine().classify([text])[0]
+
+    intake = Intake(store, Metrics(), Decider(store, classify))
+    with ThreadPoolExecutor(1) as pool:
+        with store.write():
+            taken = intake.submit(1, [Draft("sms", "g", TEXT)], time.monotonic() + 0.5)
+            answer = pool.submit(asyncio.run, taken)
+            time.sleep(1)
+        answer.result()
+    assert left[0] > timedelta(0)
 
 
 def test_reports_are_accepted_before_the_model_is_there(store: Store, key: str) -> None:
