@@ -105,15 +105,20 @@ def test_a_lock_that_is_not_had_in_time_is_an_error(database: str, monkeypatch: 
     store.close()
 
 
+def dawdle(store: Store) -> None:
+    with store.write() as session:
+        time.sleep(0.5)
+        keys.count(session)
+
+
 @pytest.mark.postgres
 def test_postgres_waits_for_nobody_without_limit(postgres: str) -> None:
     store = Store.open(f"{postgres_server.new_database(postgres)}%20-cidle_in_transaction_session_timeout%3D100")
     with store.read() as session:
         assert session.scalar(text("SHOW lock_timeout")) == "5s"
         assert str(session.scalar(text("SHOW search_path"))).startswith("t")
-    with pytest.raises(StoreError), store.write() as session:
-        time.sleep(0.5)
-        keys.count(session)
+    with pytest.raises(StoreError):
+        dawdle(store)
     assert names(store) == []
     store.close()
     store = Store.open(postgres_server.new_database(postgres))
