@@ -33,6 +33,8 @@ from api.settings import load_settings
 from triage.testing import KeywordEngine
 settings = load_settings({}, port=0, database_url=sys.argv[1], request_timeout_s=float(sys.argv[3]))
 engine = KeywordEngine(seconds_per_token=float(sys.argv[2]))
+import api.backlog
+api.backlog.DECIDE_S = 2.0  # what died with a lease must come back while the test lasts
 import api.cli as cli
 listen = cli._listen
 def told(host, port):

@@ -225,6 +225,25 @@ def test_a_report_that_no_model_reads_goes_to_review(start: Callable[..., TestCl
         assert session.scalar(select(Report.attempts)) == deciding.MAX_ATTEMPTS
 
 
+def test_a_report_that_takes_longer_than_a_request_may_is_decided(start: Callable[..., TestClient]) -> None:
+    client = start(KeywordEngine(seconds_per_token=0.02), request_timeout_s=0.1)
+    body = client.post(URL, json=REPORT).json()
+    assert (body["status"], decided(client, body["id"])["status"]) == ("accepted", "dispatched")
+
+
+def test_a_report_that_is_never_read_in_time_goes_to_review(
+    start: Callable[..., TestClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backlog, "DECIDE_S", 0.1)
+    engine = Gated()
+    client = start(engine, request_timeout_s=0.1)
+    engine.gate.clear()
+    uid = client.post(URL, json=REPORT).json()["id"]
+    body = decided(client, uid)
+    engine.gate.set()
+    assert (body["status"], body["reasons"], body["decision"]) == ("review", ["model_failed"], None)
+
+
 def test_a_batch_has_an_outcome_for_each(start: Callable[..., TestClient], store: Store) -> None:
     client = start(max_text_chars=50)
     client.post(URL, json=REPORT)
