@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -21,6 +21,11 @@ from triage.errors import StoreError
 
 # How often an empty backlog is looked at.
 LOOK_S: Final = 0.5
+# Seconds that the model has for what is taken at a time; more where requests have more. Nobody waits for these reports,
+# so a text that takes longer than a request may is no reason to give up. A full queue before them takes 7 s (32,768
+# tokens at ``batching.FIRST_RATE``); a minute leaves room for a machine of an eighth of that speed. Not more, since the
+# reports of a process that dies lie for ``LEASE_FACTOR`` times as long.
+DECIDE_S: Final = 60.0
 # Reports taken at a time: enough for full batches, few enough to leave room for live requests.
 TAKE: Final = 32
 
@@ -53,7 +58,7 @@ class Backlog:
         """Take some and decide on them; how many were decided."""
         try:
             held = await asyncio.to_thread(self._claim)
-            left = await self._decider.decide(held, time.monotonic() + self._seconds) if held else ()
+            left = await self._decide(held) if held else ()
         except StoreError as error:
             log.warning("backlog_waits", code=error.code)
             return 0
@@ -62,12 +67,15 @@ class Backlog:
             return 0
         return len(held) - len(left)
 
+    async def _decide(self, held: Sequence[Lease]) -> Collection[int]:
+        return await self._decider.decide(held, time.monotonic() + self._seconds, late_counts=True)
+
     def _claim(self) -> Sequence[Lease]:
         with self._store.read() as session:
             waiting = reports.pending(session)
         self._metrics.pending.set(waiting)
         if not waiting:
             return ()
-        now = datetime.now(UTC)
         with self._store.write() as session:
+            now = datetime.now(UTC)
             return leases.claim(session, TAKE, now, now + timedelta(seconds=self._seconds * LEASE_FACTOR))

@@ -14,9 +14,12 @@ from triage.cases import leases, reports
 from triage.cases.leases import Lease
 from triage.cases.store import Store
 from triage.decision import Decision
-from triage.errors import ServiceError
+from triage.errors import DeadlineExceeded, ServiceError
 
-# So often a model may fail on a report, or die with it, before an officer gets it instead.
+# Errors that count as an attempt of the model.
+Faults = tuple[type[ServiceError], ...]
+
+# So often a model may fail on a report, take too long over it or die with it, before an officer gets it instead.
 MAX_ATTEMPTS: Final = 5
 MODEL_FAILED: Final = "model_failed"
 # Seconds of rest for a report that the model had no room for, and the first for one that it failed on.
@@ -37,8 +40,12 @@ class Decider:
         self._store = store
         self._classify = classify
 
-    async def decide(self, held: Sequence[Lease], deadline: float) -> Collection[int]:
+    async def decide(self, held: Sequence[Lease], deadline: float, late_counts: bool = False) -> Collection[int]:
         """Decide on reports that this process holds.
+
+        Args:
+            deadline: ``time.monotonic`` until which the model has time.
+            late_counts: whether it is the report's fault when that is not enough: there was time for any report.
 
         Returns:
             Numbers of those that are not decided; another round, perhaps another process, takes them up.
@@ -47,7 +54,8 @@ class Decider:
             StoreError: the database does not answer; the leases run out by themselves.
         """
         found = await asyncio.gather(*(self._ask(lease, deadline) for lease in held))
-        return await asyncio.to_thread(self._keep, held, found)
+        faults = (ModelFailed, DeadlineExceeded) if late_counts else (ModelFailed,)
+        return await asyncio.to_thread(self._keep, held, found, faults)
 
     async def _ask(self, lease: Lease, deadline: float) -> Decision | ServiceError:
         if lease.attempts > MAX_ATTEMPTS:  # the process that tried last did not live to tell
@@ -57,27 +65,27 @@ class Decider:
         except ServiceError as error:
             return error
 
-    def _keep(self, held: Sequence[Lease], found: Sequence[Decision | ServiceError]) -> Collection[int]:
+    def _keep(self, held: Sequence[Lease], found: Sequence[Decision | ServiceError], faults: Faults) -> Collection[int]:
         left: list[int] = []
         pairs = list(zip(held, found, strict=True))
         for start in range(0, len(pairs), CHUNK):
             chunk = pairs[start : start + CHUNK]
             with self._store.write() as session:
                 _read = reports.load(session, [lease.number for lease, _ in chunk])
-                left += [lease.number for lease, said in chunk if not _kept(session, lease, said)]
+                left += [lease.number for lease, said in chunk if not _kept(session, lease, said, faults)]
         return left
 
 
-def _kept(session: Session, lease: Lease, said: Decision | ServiceError) -> bool:
+def _kept(session: Session, lease: Lease, said: Decision | ServiceError, faults: Faults) -> bool:
     if isinstance(said, Decision):
         reports.decide(session, lease.number, said)
         return True
-    fault = isinstance(said, ModelFailed)
+    fault = isinstance(said, faults)
     if fault and lease.attempts >= MAX_ATTEMPTS:
         reports.refer(session, lease.number, MODEL_FAILED)
         return True
     pause = PAUSE_S * 2 ** (lease.attempts - 1) if fault else PAUSE_S
-    leases.release(session, [lease.number], datetime.now(UTC) + timedelta(seconds=pause), counted=fault)
+    leases.release(session, lease, datetime.now(UTC) + timedelta(seconds=pause), counted=fault)
     return False
 
 

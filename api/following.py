@@ -122,6 +122,7 @@ class Follower:
         self._stand(Candidate(version, "loading"))
         try:
             engine, _ = await asyncio.to_thread(load_proven, seen.folder or self._path, 1)
+            self._switch(engine)
         except TriageError as error:
             self._refuse(version, error)
             log.error("release_refused", model=version, code=error.code, detail=error.en, detail_zh=error.zh)
@@ -130,7 +131,6 @@ class Follower:
             log.error("release_refused", model=version, **trace_of(error))
         else:
             self._serving = seen.manifest
-            self._switch(engine)
             self._metrics.switches.labels("switched").inc()
             self._stand(None)
             log.info("switched", model=engine.version, seconds=round(time.perf_counter() - started, 3))

@@ -52,20 +52,21 @@ class Intake:
         Raises:
             StoreError: the database does not answer. What was stored by then is decided all the same.
         """
-        seconds = max(0.0, deadline - time.monotonic()) * LEASE_FACTOR
-        taken, held = await asyncio.to_thread(self._accept, key, drafts, datetime.now(UTC) + timedelta(seconds=seconds))
+        lease = timedelta(seconds=max(0.0, deadline - time.monotonic()) * LEASE_FACTOR)
+        taken, held = await asyncio.to_thread(self._accept, key, drafts, lease)
         if held and (left := await self._decider.decide(held, deadline)):
             await asyncio.to_thread(self._defer, left)
         answers = await self._answers({number for number in taken if isinstance(number, int)}, deadline)
         return [answers[item] if isinstance(item, int) else item for item in taken]
 
     def _accept(
-        self, key: int, drafts: Sequence[Draft], due: datetime
+        self, key: int, drafts: Sequence[Draft], lease: timedelta
     ) -> tuple[list[int | ReportConflict], list[Lease]]:
         taken: list[int | ReportConflict] = []
         held: list[Lease] = []
         for start in range(0, len(drafts), CHUNK):
             with self._store.write() as session:
+                due = datetime.now(UTC) + lease  # not before: it must not run out while this waits to write
                 for draft in drafts[start : start + CHUNK]:
                     taken.append(_taken(session, key, draft, due, held))
         self._count(taken, len(held))

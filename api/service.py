@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 import structlog
 
+from api import backlog
 from api.backlog import Backlog
 from api.batching import Batcher
 from api.deciding import Decider
@@ -210,7 +211,7 @@ class Service:
         self._engine = engine
         if before is not None:
             # Whatever it has accepted is answered or given up by then.
-            task = asyncio.create_task(before.drain(settings.request_timeout_s), name="triage-retire")
+            task = asyncio.create_task(before.drain(self._backlog_s), name="triage-retire")
             self._retiring[before] = task
             task.add_done_callback(lambda _: self._retiring.pop(before))
 
@@ -220,10 +221,15 @@ class Service:
         retiring = list(self._retiring.values())
         await asyncio.gather(*(batcher.drain(self.settings.drain_s) for batcher in batchers), *retiring)
 
+    @property
+    def _backlog_s(self) -> float:
+        """Seconds for what waits in the backlog; no request has more."""
+        return max(backlog.DECIDE_S, self.settings.request_timeout_s)
+
     def _take_up_backlog(self) -> None:
         if self._decider is not None:
-            backlog = Backlog(self.store, self.metrics, self._decider, self.settings.request_timeout_s)
-            self._backlog = asyncio.create_task(backlog.run(), name="triage-backlog")
+            work = Backlog(self.store, self.metrics, self._decider, self._backlog_s)
+            self._backlog = asyncio.create_task(work.run(), name="triage-backlog")
 
     async def _decision(self, text: str, deadline: float) -> Decision:
         answer = await self.batcher.classify([text], deadline)

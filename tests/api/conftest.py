@@ -26,8 +26,10 @@ settings.load_profile("api")
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    opened = Store.open(f"sqlite:///{tmp_path / 'triage.db'}")
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """An empty database: SQLite, or that of a test that uses ``database``."""
+    given = "database" in request.fixturenames
+    opened = Store.open(request.getfixturevalue("database") if given else f"sqlite:///{tmp_path / 'triage.db'}")
     yield opened
     opened.close()
 

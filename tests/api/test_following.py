@@ -21,7 +21,8 @@ from starlette.testclient import TestClient
 
 from api import following
 from api.app import create_app
-from api.following import look_at
+from api.following import Follower, look_at
+from api.metrics import Metrics
 from api.settings import Settings
 from triage import golden, promotion
 from triage.cases.store import Store
@@ -322,6 +323,19 @@ def test_a_look_that_fails_does_not_end_the_watch(
             assert failed.wait(60)
             assert answers(client) == ("a", "a")
         until(lambda: answers(client) == ("b", "b"))
+
+
+def test_a_switch_that_fails_leaves_the_old_one_and_says_so(models: Path) -> None:
+    def switch(_: Triage) -> None:
+        raise RuntimeError("no thread can be started")
+
+    follower = Follower(models / "current", Metrics(), switch)
+    follower.load()
+    name(models, "b")
+    for _ in range(4):
+        asyncio.run(follower.look())
+    assert follower.candidate is not None
+    assert (follower.candidate.version, follower.candidate.state) == ("b", "refused")
 
 
 def test_a_folder_that_was_named_itself_is_not_followed(store: Store, key: str, models: Path) -> None:

@@ -19,7 +19,7 @@ from typing import Any, Final
 import pytest
 from sqlalchemy import func, select
 
-from triage.cases import audit, keys
+from triage.cases import audit
 from triage.cases.models import DecisionRow, Event, OutboxRow, Report
 from triage.cases.reports import ACCEPTED
 from triage.cases.store import Store
@@ -33,6 +33,8 @@ from api.settings import load_settings
 from triage.testing import KeywordEngine
 settings = load_settings({}, port=0, database_url=sys.argv[1], request_timeout_s=float(sys.argv[3]))
 engine = KeywordEngine(seconds_per_token=float(sys.argv[2]))
+import api.backlog
+api.backlog.DECIDE_S = 2.0  # what died with a lease must come back while the test lasts
 import api.cli as cli
 listen = cli._listen
 def told(host, port):
@@ -87,19 +89,6 @@ def patiently(port: int, key: str, number: int) -> dict[str, Any]:
             return body
         time.sleep(0.02)
     raise AssertionError("the server takes nothing in")
-
-
-@pytest.fixture
-def store(database: str) -> Iterator[Store]:
-    opened = Store.open(database)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def key(store: Store) -> str:
-    with store.write() as session:
-        return keys.create(session, "platform")[1]
 
 
 def wait_until_decided(store: Store) -> None:

@@ -6,8 +6,9 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -17,22 +18,22 @@ from starlette.testclient import TestClient
 
 from api import backlog, deciding
 from api.app import create_app
+from api.deciding import Decider
+from api.intake import Intake
+from api.metrics import Metrics
 from api.report_schemas import EXAMPLE_RECEIPT, BatchResponse, CaseBody, PageResponse, ReceiptBody, ReportRequest
 from api.settings import Settings
 from triage.cases import audit, keys
 from triage.cases.models import DecisionRow, OutboxRow, Report
+from triage.cases.reports import Draft
 from triage.cases.store import Store
+from triage.decision import Decision
 from triage.testing import KeywordEngine
 
 REPORT = {"channel": "hotline", "grid": "丰城-03", "text": TEXT, "external_id": "e-1"}
 URL = "/v1/reports"
 
-
-@pytest.fixture
-def store(database: str) -> Iterator[Store]:
-    opened = Store.open(database)
-    yield opened
-    opened.close()
+pytestmark = pytest.mark.usefixtures("database")
 
 
 @pytest.fixture(autouse=True)
@@ -140,6 +141,25 @@ def test_a_sender_in_a_hurry_is_told_accepted_and_nothing_else_later(
     assert (count(store, DecisionRow), count(store, OutboxRow)) == (1, 1)
 
 
+def test_a_lease_begins_when_it_is_written(store: Store, key: str) -> None:
+    """Another write takes longer than the sender's patience; still no other process takes the report up at once."""
+    left: list[timedelta] = []
+
+    async def classify(text: str, _: float) -> Decision:
+        with store.read() as session:
+            left.extend(due - datetime.now(UTC) for due in session.scalars(select(Report.due)))
+        return KeywordEngine().classify([text])[0]
+
+    intake = Intake(store, Metrics(), Decider(store, classify))
+    with ThreadPoolExecutor(1) as pool:
+        with store.write():
+            taken = intake.submit(1, [Draft("sms", "g", TEXT)], time.monotonic() + 0.5)
+            answer = pool.submit(asyncio.run, taken)
+            time.sleep(1)
+        answer.result()
+    assert left[0] > timedelta(0)
+
+
 def test_reports_are_accepted_before_the_model_is_there(store: Store, key: str) -> None:
     """The engine takes a while to warm up; what came meanwhile is decided afterwards."""
 
@@ -203,6 +223,25 @@ def test_a_report_that_no_model_reads_goes_to_review(start: Callable[..., TestCl
     assert client.post(URL, json={**REPORT, "text": "毒药"}).content == first.content
     with store.read() as session:
         assert session.scalar(select(Report.attempts)) == deciding.MAX_ATTEMPTS
+
+
+def test_a_report_that_takes_longer_than_a_request_may_is_decided(start: Callable[..., TestClient]) -> None:
+    client = start(KeywordEngine(seconds_per_token=0.02), request_timeout_s=0.1)
+    body = client.post(URL, json=REPORT).json()
+    assert (body["status"], decided(client, body["id"])["status"]) == ("accepted", "dispatched")
+
+
+def test_a_report_that_is_never_read_in_time_goes_to_review(
+    start: Callable[..., TestClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backlog, "DECIDE_S", 0.1)
+    engine = Gated()
+    client = start(engine, request_timeout_s=0.1)
+    engine.gate.clear()
+    uid = client.post(URL, json=REPORT).json()["id"]
+    body = decided(client, uid)
+    engine.gate.set()
+    assert (body["status"], body["reasons"], body["decision"]) == ("review", ["model_failed"], None)
 
 
 def test_a_batch_has_an_outcome_for_each(start: Callable[..., TestClient], store: Store) -> None:

@@ -5,7 +5,7 @@ A lease saves work. That nothing is decided twice does not rest on it but on ``r
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -49,8 +49,8 @@ def claim(session: Session, limit: int, now: datetime, until: datetime) -> Seque
     return sorted((Lease(*row) for row in rows), key=lambda lease: lease.number)
 
 
-def release(session: Session, numbers: Collection[int], due: datetime, counted: bool) -> None:
-    """Give back reports that were not decided.
+def release(session: Session, lease: Lease, due: datetime, counted: bool) -> None:
+    """Give back a report that was not decided, unless the lease ran out and another holder has it.
 
     Args:
         due: not to be taken up before.
@@ -58,6 +58,7 @@ def release(session: Session, numbers: Collection[int], due: datetime, counted: 
     """
     session.execute(
         update(Report)
-        .where(Report.id.in_(numbers), Report.status == ACCEPTED)
+        # Each holder counts one attempt more: the number tells whose lease it is.
+        .where(Report.id == lease.number, Report.status == ACCEPTED, Report.attempts == lease.attempts)
         .values(due=due, attempts=Report.attempts - (0 if counted else 1))
     )

@@ -82,7 +82,7 @@ class Report(Base):
         received: when it was stored here.
         text: the raw text; empty when only media came.
         attachments: ``{"kind", "ref", "name"}`` of each; the media themselves stay where they are.
-        status: one of ``triage.cases.reports.STATUSES``.
+        status: ``ACCEPTED``, ``DISPATCHED`` or ``REVIEW`` of ``triage.cases.reports``.
         reasons: why an officer looks at it; empty otherwise.
         label: primary label of its decision; None as long as there is none.
         urgency: the same of its urgency.

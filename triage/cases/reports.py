@@ -27,7 +27,6 @@ from triage.errors import ReportConflict, ReportNotFound
 ACCEPTED: Final = "accepted"
 DISPATCHED: Final = "dispatched"
 REVIEW: Final = "review"
-STATUSES: Final = (ACCEPTED, DISPATCHED, REVIEW)
 
 UID: Final = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 SYSTEM: Final = "system"

@@ -19,7 +19,10 @@ from sqlalchemy.orm import Session
 from triage.errors import StoreError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+# How long a statement waits for a lock that somebody else has.
 BUSY_TIMEOUT_MS = 5000
+# PostgreSQL ends a transaction that does nothing for so long: a process that hangs must not stop all writers for good.
+IDLE_TIMEOUT_MS = 60_000
 # Any fixed number serves, as long as nothing else in the database locks it.
 _WRITE_LOCK = 7_418_226_031
 
@@ -174,9 +177,17 @@ def _postgres(url: URL) -> Engine:
     if url.drivername == "postgresql":
         url = url.set(drivername="postgresql+psycopg")
     try:
-        return create_engine(url, pool_pre_ping=True)
+        return create_engine(url, pool_pre_ping=True, connect_args={"options": _options(url)})
     except ModuleNotFoundError as error:
         raise StoreError(
             "连接 PostgreSQL 需要 psycopg，请运行 pip install 'tip-triage[postgres]'",
             "PostgreSQL needs psycopg; run pip install 'tip-triage[postgres]'",
         ) from error
+
+
+def _options(url: URL) -> str:
+    """Settings of each PostgreSQL session; what the URL itself brings comes last, and wins."""
+    limits = {"lock_timeout": BUSY_TIMEOUT_MS, "idle_in_transaction_session_timeout": IDLE_TIMEOUT_MS}
+    return " ".join(
+        (*(f"-c {name}={value}" for name, value in limits.items()), *url.normalized_query.get("options", ()))
+    )

@@ -275,14 +275,26 @@ def test_a_lease_is_held_by_one_and_returns(store: Store, draft: Draft) -> None:
         assert [lease.number for lease in leases.claim(session, 9, later, last)] == [3]
     decide(store, 2, draft.text)
     with store.write() as session:
-        leases.release(session, [1, 2], later, counted=False)
-        leases.release(session, [3], later, counted=True)
+        for number in (1, 2):
+            leases.release(session, leases.Lease(number, draft.text, 2), later, counted=False)
+        leases.release(session, leases.Lease(3, draft.text, 2), later, counted=True)
     with store.write() as session:
         assert leases.claim(session, 9, later, last) == [
             leases.Lease(1, draft.text, 2),
             leases.Lease(3, draft.text, 3),
         ]
         assert reports.pending(session) == 2
+
+
+def test_a_lease_that_ran_out_is_not_given_back_for_its_next_holder(store: Store, draft: Draft) -> None:
+    start = datetime.now(UTC)
+    later = start + timedelta(seconds=10)
+    take(store, draft, start)
+    with store.write() as session:
+        assert leases.claim(session, 1, start, later) == [leases.Lease(1, draft.text, 2)]
+        leases.release(session, leases.Lease(1, draft.text, 1), start, counted=False)
+        assert leases.claim(session, 1, start, later) == []
+        assert leases.claim(session, 1, later, later) == [leases.Lease(1, draft.text, 3)]
 
 
 def test_two_that_claim_at_once_get_different_reports(store: Store, draft: Draft) -> None:

@@ -3,10 +3,12 @@ from __future__ import annotations
 import contextlib
 import stat
 import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
+import postgres_server
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
@@ -90,6 +92,39 @@ def test_writers_wait_for_each_other(store: Store) -> None:
     for thread in threads:
         thread.join()
     assert len(names(store)) == 12
+
+
+def test_a_lock_that_is_not_had_in_time_is_an_error(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("triage.cases.store.BUSY_TIMEOUT_MS", 100)
+    store = Store.open(database)
+    with store.write() as session:
+        keys.create(session, "first")
+        with pytest.raises(StoreError), store.write():
+            pass
+    assert names(store) == ["first"]
+    store.close()
+
+
+def dawdle(store: Store) -> None:
+    with store.write() as session:
+        time.sleep(0.5)
+        keys.count(session)
+
+
+@pytest.mark.postgres
+def test_postgres_waits_for_nobody_without_limit(postgres: str) -> None:
+    store = Store.open(f"{postgres_server.new_database(postgres)}%20-cidle_in_transaction_session_timeout%3D100")
+    with store.read() as session:
+        assert session.scalar(text("SHOW lock_timeout")) == "5s"
+        assert str(session.scalar(text("SHOW search_path"))).startswith("t")
+    with pytest.raises(StoreError):
+        dawdle(store)
+    assert names(store) == []
+    store.close()
+    store = Store.open(postgres_server.new_database(postgres))
+    with store.read() as session:
+        assert session.scalar(text("SHOW idle_in_transaction_session_timeout")) == "1min"
+    store.close()
 
 
 def test_moments_come_back_in_utc(store: Store) -> None:
