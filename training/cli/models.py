@@ -64,7 +64,8 @@ def train(
     with stages() as (step, move):
         manifest = build(job, step, lambda at: move(at.step, at.steps, at.loss))
     show_figures({name: value for name, value in manifest.metrics.items() if "macro_f1" in value})
-    typer.echo(f"{job.out}  (serve it: echo {version} > {out / 'CURRENT'})")
+    where = "" if out == Path("models") else f" --models {out}"
+    typer.echo(f"{job.out}\n  triage release gate {version}{where}\n  triage release promote {version}{where}")
 
 
 def baseline(

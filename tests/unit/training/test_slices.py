@@ -74,6 +74,14 @@ def test_rows_keep_their_line_and_their_columns(tmp_path: Path) -> None:
     assert (found.row, found.columns, found.secondary) == (2, {"id": "7", "grid": "东-1"}, ())
 
 
+def test_null_means_that_the_row_has_no_such_field(tmp_path: Path) -> None:
+    file = tmp_path / "some.jsonl"
+    row = {"text": "追尾", "label": "traffic", "secondary": None, "urgency": None, "register": None}
+    file.write_text(json.dumps(row), encoding="utf-8")
+    (found,) = load_gold(file)
+    assert (found.secondary, found.urgency, found.register) == (None, None, "")
+
+
 def test_a_file_without_messages_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "none.jsonl"
     file.write_text("\n\n", encoding="utf-8")
