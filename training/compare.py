@@ -27,6 +27,7 @@ from training.intervals import (
 )
 from training.mcnemar import McNemar, adjusted, mcnemar
 from training.slices import slices
+from training.speakable import told
 from triage.decision import Decision
 from triage.errors import CorpusError
 
@@ -222,9 +223,10 @@ def check(gold: Sequence[Gold], ids: Sequence[str], columns: Sequence[str] = ())
     """
     for g in gold:
         if g.label not in ids:
+            zh, en = told(g.label)
             raise CorpusError(
-                f"第 {g.row} 行的标签 {g.label[:40]} 不在版本的标签中（{'、'.join(ids)}）；请先对应标签",
-                f"row {g.row}: no release here has the label {g.label[:40]} (they have {', '.join(ids)}); map it first",
+                f"第 {g.row} 行的标签{zh} 不在版本的标签中（{'、'.join(ids)}）；请先对应标签",
+                f"row {g.row}: no release here has the label {en} (they have {', '.join(ids)}); map it first",
             )
     slices(gold, columns)
 

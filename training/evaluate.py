@@ -59,18 +59,26 @@ def load_gold(path: Path) -> list[Gold]:
     """Read labelled messages from ``.jsonl`` with at least ``text`` and ``label``.
 
     Raises:
-        CorpusError: a row lacks a field or has one that is no text, or there is no row.
+        CorpusError: a row lacks text or label or has one that is no string, or there is no row.
     """
     found = []
     for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), 1):
         if not line.strip():
             continue
         try:
-            found.append(_gold(json.loads(line), number))
+            gold = _gold(json.loads(line), number)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise CorpusError(
                 f"{path.name} 第 {number} 行缺少 text 或 label", f"{path.name} row {number} lacks text or label"
             ) from error
+        for name, value in (("text", gold.text), ("label", gold.label)):
+            if not isinstance(value, str):
+                kind = type(value).__name__
+                raise CorpusError(
+                    f"{path.name} 第 {number} 行的 {name} 类型是 {kind}，应为文字；请改为字符串",
+                    f"{path.name} row {number}: {name} is a {kind}; make it a string",
+                )
+        found.append(gold)
     if not found:
         raise CorpusError(
             f"{path.name} 没有一条标注消息；每行应为一个含 text 与 label 的 JSON 对象",

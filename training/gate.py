@@ -18,6 +18,7 @@ from typing import Annotated, Final, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from training.evaluate import Gold, load_gold, measure
+from training.speakable import told
 from triage import golden
 from triage.decision import Decision
 from triage.engine import Classifier, Triage
@@ -185,12 +186,12 @@ def _labelled(files: Sequence[Path], candidate: Classifier) -> dict[str, list[Go
         raise CorpusError("请给出至少一个标注文件，且文件名各不相同", "give labelled files whose names differ")
     found = {path.stem: load_gold(path) for path in files}
     for path in files:
-        gold = found[path.stem]
-        strange = sorted({row.label for row in gold} - set(candidate.taxonomy.ids))
-        if not gold or strange:
+        strange = next((row for row in found[path.stem] if row.label not in candidate.taxonomy.ids), None)
+        if strange:
+            zh, en = told(strange.label)
             raise CorpusError(
-                f"{path.name} 没有消息，或标签 {strange[:3]} 不在候选版本的标签表中",
-                f"{path.name} holds no message, or labels that the candidate does not know: {strange[:3]}",
+                f"{path.name} 第 {strange.row} 行的标签{zh} 不在候选版本的标签表中；请先对应标签",
+                f"{path.name} row {strange.row}: the candidate does not know the label {en}; map it first",
             )
     return found
 

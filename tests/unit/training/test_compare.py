@@ -176,6 +176,13 @@ def test_a_label_that_no_release_knows_is_named_by_row() -> None:
         assess(answered(gold, ["other", "other"]), IDS)
 
 
+def test_words_in_the_place_of_a_label_are_not_repeated() -> None:
+    for words, length in (("楼上半夜还在装修太吵了睡不着", 14), ("我叫13800138000", 13), ("一行\n两行", 5)):
+        with pytest.raises(CorpusError, match=rf"第 1 行的标签（{length} 字）.* the label of {length} char") as refused:
+            assess(answered(messages([words]), ["other"]), IDS)
+        assert words not in str(refused.value)
+
+
 def test_different_messages_are_not_compared() -> None:
     gold = messages(["other", "other"])
     other = [gold[0], replace(gold[1], text="别的")]

@@ -229,10 +229,20 @@ def test_what_cannot_be_measured_is_refused(models: Path, labelled: Path, policy
         gate(models, "good", policy, [])
     with pytest.raises(CorpusError, match="names differ"):
         gate(models, "good", policy, [labelled, labelled])
-    for content in ("", '{"text": "x", "label": "flood"}\n'):
-        (tmp_path / "bad.jsonl").write_text(content)
-        with pytest.raises(CorpusError, match=r"bad.jsonl 没有消息"):
-            gate(models, "good", policy, [tmp_path / "bad.jsonl"])
+    bad = tmp_path / "bad.jsonl"
+    for content, match in (
+        ("", "没有一条标注消息"),
+        ('\n{"text": "x", "label": "flood"}', "row 2: the candidate does not know the label flood;"),
+        (
+            '{"text": "other", "label": "楼上半夜还在装修太吵了睡不着"}',
+            "第 1 行的标签（14 字） .*label of 14 characters;",
+        ),
+        ('{"text": "x", "label": 3}', "row 1: label is a int"),
+    ):
+        bad.write_text(content, encoding="utf-8")
+        with pytest.raises(CorpusError, match=match) as refused:
+            gate(models, "good", policy, [bad])
+        assert "半夜" not in str(refused.value)
 
 
 def test_gate_then_promote_as_they_are_typed(
