@@ -9,10 +9,9 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import Progress
 
 from training.cli.models import CONFIGS
-from training.cli.show import AS_JSON, console
+from training.cli.show import AS_JSON, stages
 from triage.cli import release as library
 from triage.cli.release import ModelsOption, VersionArgument, gate_table
 
@@ -44,14 +43,13 @@ def gate(
     from training.gate import gate as measure
     from triage.model.history import record_gate
 
-    with Progress(console=console) as bar:
-        task = bar.add_task(version, total=None)
+    with stages() as (_, move):
         record = measure(
             models,
             version,
             policy,
             files or [Path("data/corpus/test.jsonl")],
-            lambda done, total: bar.update(task, completed=done, total=total),
+            lambda done, total: move(done, total, version),
         )
     record_gate(models, record)
     if as_json:

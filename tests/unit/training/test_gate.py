@@ -235,7 +235,7 @@ def test_what_cannot_be_measured_is_refused(models: Path, labelled: Path, policy
         ('\n{"text": "x", "label": "flood"}', "row 2: the candidate does not know the label flood;"),
         (
             '{"text": "other", "label": "楼上半夜还在装修太吵了睡不着"}',
-            "第 1 行的标签（14 字） .*label of 14 characters;",
+            "（14 字） .*label of 14 characters;",
         ),
         ('{"text": "x", "label": 3}', "row 1: label is a int"),
     ):
@@ -259,6 +259,8 @@ def test_gate_then_promote_as_they_are_typed(
     assert history.current(models) == "a"
     passed = run("gate", "good", labelled, "--policy", policy, "--json")
     assert (passed.exit_code, json.loads(passed.stdout)["passed"]) == (0, True)
+    # Off a terminal a bar would be rubbish in a log: a line for each twentieth instead.
+    assert passed.stderr.splitlines() == [f"good {done}/40" for done in range(4, 41, 4)]
     assert run("promote", "good").stdout == "上线 promote: a → good\n"
     # The gate was against a release that serves no more.
     assert run("promote", "a").exit_code == 2
