@@ -261,11 +261,14 @@ def _part(
         return each[0] if len(each) == 1 else {key: each[1][key] - value for key, value in each[0].items()}
 
     known = [{key: defined(float(value)) for key, value in of(one, drawn_from).items()} for one in outcomes]
-    if len(outcomes) == 1:
-        return Part(by, name, len(members), tuple(known), estimates(contrast, drawn_from, resampling))
-    test = mcnemar(*(one.right[members] for one in outcomes))
+    two = len(outcomes) > 1
     return Part(
-        by, name, len(members), tuple(known), estimates(contrast, drawn_from, resampling, difference=True), test
+        by,
+        name,
+        len(members),
+        tuple(known),
+        estimates(contrast, drawn_from, resampling, difference=two, members=len(members)),
+        mcnemar(*(one.right[members] for one in outcomes)) if two else None,
     )
 
 

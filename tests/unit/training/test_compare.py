@@ -161,6 +161,22 @@ def test_one_release_has_the_same_figures_with_intervals() -> None:
     assert data["parts"][0]["interval"]["accuracy"]["value"] == data["parts"][0]["a"]["accuracy"] == 31 / 40
 
 
+@pytest.mark.parametrize(("members", "known"), [(9, False), (10, True)])
+def test_a_label_of_few_messages_has_no_interval_of_what_they_alone_decide(members: int, known: bool) -> None:
+    truth = ["telecom_fraud"] * members + ["other"] * 60
+    gold, labels = messages(truth), ["other", "other", *truth[2:]]
+    for found in (
+        assess(answered(gold, labels), IDS, resampling=FEW),
+        compare(answered(gold, labels), answered(gold, truth), IDS, resampling=FEW),
+    ):
+        (part,) = (part for part in found.parts if part.name == "telecom_fraud")
+        for name in ("recall", "f1", "auto_share", "auto_error"):
+            assert (part.estimates[name].low is not None) == known, name
+            assert part.estimates[name].value is not None
+        # Whom it took for such a message is a question to all of them.
+        assert part.estimates["calibration_error"].low is not None
+
+
 def test_a_label_that_only_the_second_release_knows() -> None:
     gold = messages(["flood"] * 6 + ["other"] * 6)
     found = compare(answered(gold, ["other"] * 12), answered(gold, ["flood"] * 6 + ["other"] * 6), (*IDS, "flood"))
