@@ -22,7 +22,7 @@ from triage.decision import Decision
 from triage.engine import Triage
 from triage.errors import CorpusError, ReleaseNotFound, TrainingError
 from triage.model import history
-from triage.model.artifact import Release, seal
+from triage.model.artifact import Release, checksum, seal
 from triage.taxonomy import Taxonomy
 from triage.testing import KeywordEngine, keyword_manifest
 
@@ -261,7 +261,9 @@ def test_gate_then_promote_as_they_are_typed(
     assert (passed.exit_code, json.loads(passed.stdout)["passed"]) == (0, True)
     # Off a terminal a bar would be rubbish in a log: a line for each twentieth instead.
     assert passed.stderr.splitlines() == [f"good {done}/40" for done in range(4, 41, 4)]
-    assert run("promote", "good").stdout == "上线 promote: a → good\n"
+    sums = [checksum(path)[:12] for path in (policy, labelled)]
+    what = f"passed: policy {sums[0]}; {labelled.name} {sums[1]}"
+    assert run("promote", "good").stdout == f"上线 promote: a → good ({what})\n"
     # The gate was against a release that serves no more.
     assert run("promote", "a").exit_code == 2
     assert run("rollback").stdout == "回退 rollback: good → a\n"
@@ -279,4 +281,4 @@ def test_a_real_release_goes_through(tiny_release: Path, tiny_data: Path, tmp_pa
     history.record_gate(models, gate(models, "tiny-2", same, [test]))
     strict = gate(models, "tiny-2", ROOT / "training" / "configs" / "gate.toml", [test])
     assert {row.rule: row.passed for row in strict.rules}["macro_f1 (test)"] is False
-    assert promotion.promote(models, "tiny-2", "x").gate == "passed"
+    assert promotion.promote(models, "tiny-2", "x").gate.startswith("passed: policy ")
