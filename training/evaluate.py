@@ -66,19 +66,19 @@ def load_gold(path: Path) -> list[Gold]:
         if not line.strip():
             continue
         try:
-            gold = _gold(json.loads(line), number)
+            row = json.loads(line)
+            found.append(_gold(row, number))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise CorpusError(
                 f"{path.name} 第 {number} 行缺少 text 或 label", f"{path.name} row {number} lacks text or label"
             ) from error
-        for name, value in (("text", gold.text), ("label", gold.label)):
-            if not isinstance(value, str):
-                kind = type(value).__name__
+        for name in ("text", "label"):
+            if not isinstance(row[name], str):
+                kind = type(row[name]).__name__
                 raise CorpusError(
                     f"{path.name} 第 {number} 行的 {name} 类型是 {kind}，应为文字；请改为字符串",
                     f"{path.name} row {number}: {name} is a {kind}; make it a string",
                 )
-        found.append(gold)
     if not found:
         raise CorpusError(
             f"{path.name} 没有一条标注消息；每行应为一个含 text 与 label 的 JSON 对象",
