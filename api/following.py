@@ -11,8 +11,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
@@ -80,20 +82,27 @@ class Follower:
         self._path = path
         self._metrics = metrics
         self._switch = switch
+        # Always the same thread: each that loads keeps a heap of its own, and the memory of what has left it.
+        self._loader = ThreadPoolExecutor(1, "triage-load")
         self._serving = ""
         self._last: Seen | None = None
         self._tried: Seen | None = None
 
-    def load(self) -> Triage:
+    async def load(self) -> Triage:
         """Load the first release.
 
         Raises:
             ReleaseNotFound, ReleaseCorrupt: as ``Triage.load`` does.
         """
-        seen = look_at(self._path)
-        engine = Triage.load(seen.folder or self._path, workers=1, threads=1)
+        seen = await asyncio.to_thread(look_at, self._path)
+        load = partial(Triage.load, seen.folder or self._path, workers=1, threads=1)
+        engine = await asyncio.get_running_loop().run_in_executor(self._loader, load)
         self._serving = seen.manifest
         return engine
+
+    def close(self) -> None:
+        """Load nothing more; what is being loaded is forgotten."""
+        self._loader.shutdown(wait=False, cancel_futures=True)
 
     async def follow(self) -> None:
         """Look again and again, until cancelled."""
@@ -121,7 +130,8 @@ class Follower:
         version, started = seen.folder.name if seen.folder else "", time.perf_counter()
         self._stand(Candidate(version, "loading"))
         try:
-            engine, _ = await asyncio.to_thread(load_proven, seen.folder or self._path, 1)
+            load = partial(load_proven, seen.folder or self._path, workers=1)
+            engine, _ = await asyncio.get_running_loop().run_in_executor(self._loader, load)
             self._switch(engine)
         except TriageError as error:
             self._refuse(version, error)

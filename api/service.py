@@ -165,6 +165,7 @@ class Service:
                 task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+            self._follower.close()
             await self._stop_backlog()
             await self._drain()
             if self._store is not None and self._owns_store:
@@ -187,7 +188,7 @@ class Service:
             self._intake = Intake(self._store, self.metrics, self._decider)
             engine = self._engine
             if engine is None:
-                engine = await asyncio.to_thread(self._follower.load)
+                engine = await self._follower.load()
             await asyncio.to_thread(engine.classify, [WARM_TEXT])
         except TriageError as error:
             self._failed(error)

@@ -27,6 +27,7 @@ from training.intervals import (
 )
 from training.mcnemar import McNemar, adjusted, mcnemar
 from training.slices import slices
+from training.speakable import told
 from triage.decision import Decision
 from triage.errors import CorpusError
 
@@ -222,9 +223,10 @@ def check(gold: Sequence[Gold], ids: Sequence[str], columns: Sequence[str] = ())
     """
     for g in gold:
         if g.label not in ids:
+            zh, en = told(g.label)
             raise CorpusError(
-                f"第 {g.row} 行的标签 {g.label[:40]} 不在版本的标签中（{'、'.join(ids)}）；请先对应标签",
-                f"row {g.row}: no release here has the label {g.label[:40]} (they have {', '.join(ids)}); map it first",
+                f"第 {g.row} 行的标签{zh} 不在版本的标签中（{'、'.join(ids)}）；请先对应标签",
+                f"row {g.row}: no release here has the label {en} (they have {', '.join(ids)}); map it first",
             )
     slices(gold, columns)
 
@@ -259,11 +261,14 @@ def _part(
         return each[0] if len(each) == 1 else {key: each[1][key] - value for key, value in each[0].items()}
 
     known = [{key: defined(float(value)) for key, value in of(one, drawn_from).items()} for one in outcomes]
-    if len(outcomes) == 1:
-        return Part(by, name, len(members), tuple(known), estimates(contrast, drawn_from, resampling))
-    test = mcnemar(*(one.right[members] for one in outcomes))
+    two = len(outcomes) > 1
     return Part(
-        by, name, len(members), tuple(known), estimates(contrast, drawn_from, resampling, difference=True), test
+        by,
+        name,
+        len(members),
+        tuple(known),
+        estimates(contrast, drawn_from, resampling, difference=two, members=len(members)),
+        mcnemar(*(one.right[members] for one in outcomes)) if two else None,
     )
 
 

@@ -59,18 +59,26 @@ def load_gold(path: Path) -> list[Gold]:
     """Read labelled messages from ``.jsonl`` with at least ``text`` and ``label``.
 
     Raises:
-        CorpusError: a row lacks a field, or there is none.
+        CorpusError: a row lacks text or label or has one that is no string, or there is no row.
     """
     found = []
     for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), 1):
         if not line.strip():
             continue
         try:
-            found.append(_gold(json.loads(line), number))
-        except (ValueError, KeyError, TypeError) as error:
+            row = json.loads(line)
+            found.append(_gold(row, number))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise CorpusError(
                 f"{path.name} 第 {number} 行缺少 text 或 label", f"{path.name} row {number} lacks text or label"
             ) from error
+        for name in ("text", "label"):
+            if not isinstance(row[name], str):
+                kind = type(row[name]).__name__
+                raise CorpusError(
+                    f"{path.name} 第 {number} 行的 {name} 类型是 {kind}，应为文字；请改为字符串",
+                    f"{path.name} row {number}: {name} is a {kind}; make it a string",
+                )
     if not found:
         raise CorpusError(
             f"{path.name} 没有一条标注消息；每行应为一个含 text 与 label 的 JSON 对象",
@@ -80,11 +88,12 @@ def load_gold(path: Path) -> list[Gold]:
 
 
 def _gold(row: Mapping[str, Any], number: int) -> Gold:
-    secondary = tuple(row["secondary"]) if "secondary" in row else None
+    """A row as a message; null means that the row does not have the field, as ``training.corpus.load`` has it."""
+    secondary = tuple(row["secondary"]) if row.get("secondary") is not None else None
     columns = {
         key: str(value) for key, value in row.items() if key not in _READ and isinstance(value, str | int | float)
     }
-    return Gold(row["text"], row["label"], secondary, row.get("urgency"), row.get("register", ""), number, columns)
+    return Gold(row["text"], row["label"], secondary, row.get("urgency"), row.get("register") or "", number, columns)
 
 
 def reliability(confidence: NDArray[np.float64], right: NDArray[np.bool_], bins: int = 10) -> list[list[float]]:

@@ -6,100 +6,30 @@ What it finds is written beside the releases (``triage.model.history``), and ``t
 from __future__ import annotations
 
 import math
-import re
 import statistics
 import time
-import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Final, Self
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from typing import Final
 
 from training.evaluate import Gold, load_gold, measure
+from training.rules import OF_RELEASE, SPEED, Rule, load_policy
+from training.speakable import told
 from triage import golden
 from triage.decision import Decision
 from triage.engine import Classifier, Triage
-from triage.errors import CorpusError, TrainingError
+from triage.errors import CorpusError, ReleaseRefused
 from triage.model import history
 from triage.model.artifact import GOLDEN, checksum
 from triage.model.history import GateRecord, RuleResult
 from triage.promotion import folder_of, size_of
 
-SPEED: Final = "speed_ratio"
-# Figures of a labelled file: True where more is better.
-OF_FILES: Final[Mapping[str, bool]] = {
-    "accuracy": True,
-    "macro_f1": True,
-    "auto_share": True,
-    "fraud_found_or_reviewed": True,
-    "urgency_accuracy": True,
-    "emergency_recall": True,
-    "emergency_precision": True,
-    "secondary_f1": True,
-    "calibration_error": False,
-    "auto_error": False,
-    "fraud_false_alarm": False,
-}
-# Figures of the release itself.
-OF_RELEASE: Final[Mapping[str, bool]] = {
-    SPEED: True,
-    "size_mib": False,
-    "golden_labels": False,
-    "golden_max_difference": False,
-    "golden_mean_difference": False,
-}
-_BY_LABEL = re.compile(r"(?:recall|f1)\.[a-z][a-z0-9_]*")
 # Messages that each release answers before it is the other's turn, at most; and how many turns there should be.
 TURN: Final = 128
 TURNS: Final = 10
 # What differs by less is equal.
 ROUNDING: Final = 1e-9
-
-
-class Rule(BaseModel):
-    """One line of a policy.
-
-    Attributes:
-        figure: one of ``OF_FILES`` or ``OF_RELEASE``, or ``recall.<label>`` or ``f1.<label>``.
-        at_least, at_most: bounds for the candidate alone.
-        worse_by: how far it may fall behind the release that serves, in the figure's own unit.
-        files: stems of the labelled files that it is for; empty for all.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    figure: str
-    at_least: float | None = None
-    at_most: float | None = None
-    worse_by: Annotated[float | None, Field(ge=0)] = None
-    files: tuple[str, ...] = ()
-
-    @property
-    def rising(self) -> bool:
-        """Whether more is better."""
-        return {**OF_FILES, **OF_RELEASE}.get(self.figure, True)
-
-    @model_validator(mode="after")
-    def _makes_sense(self) -> Self:
-        if self.figure not in OF_FILES and self.figure not in OF_RELEASE and not _BY_LABEL.fullmatch(self.figure):
-            known = ", ".join([*OF_FILES, *OF_RELEASE, "recall.<label>", "f1.<label>"])
-            raise ValueError(f"unknown figure {self.figure}; known: {known}")
-        wrong = self.at_most if self.rising else self.at_least
-        if wrong is not None or (self.at_least is None and self.at_most is None and self.worse_by is None):
-            raise ValueError(f"{self.figure} needs {'at_least' if self.rising else 'at_most'} or worse_by")
-        if self.figure == SPEED and self.worse_by is not None:
-            raise ValueError(f"{SPEED} is a ratio already: at_least alone")
-        return self
-
-
-class Policy(BaseModel):
-    """All rules of a gate; at least one."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    rule: Annotated[tuple[Rule, ...], Field(min_length=1)]
 
 
 @dataclass(slots=True)
@@ -116,18 +46,6 @@ class Measured:
     release: dict[str, float] = field(default_factory=dict)
     files: dict[str, dict[str, float]] = field(default_factory=dict)
     shared: dict[str, dict[str, float]] = field(default_factory=dict)
-
-
-def load_policy(path: Path) -> Policy:
-    """Read a policy.
-
-    Raises:
-        TrainingError: the file is missing, is not TOML, or a rule is unknown or has no bound.
-    """
-    try:
-        return Policy.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (OSError, tomllib.TOMLDecodeError, ValidationError) as error:
-        raise TrainingError(f"门槛文件 {path} 无效：{error}", f"bad policy {path}: {error}") from error
 
 
 def gate(
@@ -148,11 +66,15 @@ def gate(
 
     Raises:
         ReleaseNotFound, ReleaseCorrupt: the candidate or the release that serves cannot be loaded.
+        ReleaseRefused: one of the two was replaced meanwhile.
         TrainingError: the policy is wrong.
         CorpusError: a file is empty, lacks a field or holds a label that the candidate does not know.
     """
-    rules = load_policy(policy).rule
     folder, serving = folder_of(models, version), history.current(models)
+    rules = load_policy(policy).rule
+    # Before anything is measured: the record must not vouch for what came afterwards.
+    manifests = {name: history.manifest_checksum(models, name) for name in (version, serving)}
+    sums, policy_sum = {path.name: checksum(path) for path in files}, checksum(policy)
     candidate = Triage.load(folder)
     other = Triage.load(folder_of(models, serving)) if serving else None
     gold = _labelled(files, candidate)
@@ -166,18 +88,28 @@ def gate(
     }
     if its:
         its.release["size_mib"] = size_of(models / serving) / 2**20
+    _require_same(models, manifests)
     results = tuple(row for rule in rules for row in judged(rule, mine, its))
     return GateRecord(
         when=history.now(),
         candidate=version,
-        manifest=history.manifest_checksum(models, version),
+        manifest=manifests[version],
         against=serving,
-        against_manifest=history.manifest_checksum(models, serving),
-        policy=checksum(policy),
-        files={path.name: checksum(path) for path in files},
+        against_manifest=manifests[serving],
+        policy=policy_sum,
+        files=sums,
         rules=results,
         passed=all(row.passed for row in results),
     )
+
+
+def _require_same(models: Path, manifests: Mapping[str, str]) -> None:
+    for version, known in manifests.items():
+        if history.manifest_checksum(models, version) != known:
+            raise ReleaseRefused(
+                f"{version} 在测量期间被替换，测得的结果不作数；请重新运行门槛检查",
+                f"{version} was replaced while it was measured, and the figures are void; run the gate again",
+            )
 
 
 def _labelled(files: Sequence[Path], candidate: Classifier) -> dict[str, list[Gold]]:
@@ -185,12 +117,12 @@ def _labelled(files: Sequence[Path], candidate: Classifier) -> dict[str, list[Go
         raise CorpusError("请给出至少一个标注文件，且文件名各不相同", "give labelled files whose names differ")
     found = {path.stem: load_gold(path) for path in files}
     for path in files:
-        gold = found[path.stem]
-        strange = sorted({row.label for row in gold} - set(candidate.taxonomy.ids))
-        if not gold or strange:
+        strange = next((row for row in found[path.stem] if row.label not in candidate.taxonomy.ids), None)
+        if strange:
+            zh, en = told(strange.label)
             raise CorpusError(
-                f"{path.name} 没有消息，或标签 {strange[:3]} 不在候选版本的标签表中",
-                f"{path.name} holds no message, or labels that the candidate does not know: {strange[:3]}",
+                f"{path.name} 第 {strange.row} 行的标签{zh} 不在候选版本的标签表中；请先对应标签",
+                f"{path.name} row {strange.row}: the candidate does not know the label {en}; map it first",
             )
     return found
 
@@ -260,7 +192,10 @@ def figures(gold: Sequence[Gold], said: Sequence[Decision], ids: Sequence[str]) 
 
 
 def judged(rule: Rule, mine: Measured, its: Measured | None) -> Iterator[RuleResult]:
-    """A rule's results: one for the release, or one for each labelled file that has such a figure."""
+    """A rule's results: one for the release, or one for each labelled file that has such a figure.
+
+    A rule that no file answers is not kept, be it that none has such messages or that its files were not given.
+    """
     if rule.figure in OF_RELEASE:
         if rule.figure == SPEED and its is None:
             yield RuleResult(rule.figure, None, "无当前版本 no current release", True)
@@ -275,8 +210,10 @@ def judged(rule: Rule, mine: Measured, its: Measured | None) -> Iterator[RuleRes
         shared = mine.shared.get(stem, {}).get(rule.figure, value)
         current = its.files[stem].get(rule.figure) if its else None
         yield _result(rule, f"{rule.figure} ({stem})", value, shared, current)
-    if stems and not answered:
-        yield RuleResult(rule.figure, None, "没有文件可测 no file has such messages", False)
+    if not answered:
+        name = f"{rule.figure} ({', '.join(rule.files)})" if rule.files else rule.figure
+        why = "文件中没有这类消息 no file has such messages" if stems else "未给出文件 its files were not given"
+        yield RuleResult(name, None, why, False)
 
 
 def _result(rule: Rule, name: str, value: float, shared: float, current: float | None) -> RuleResult:

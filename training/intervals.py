@@ -22,6 +22,8 @@ Statistic = Callable[[Rows], Found]
 
 # Below so many messages an interval would only pretend to say something.
 FEWEST = 10
+# Figures of a label that its own messages alone decide; its precision and calibration rest on those of others too.
+OF_MEMBERS = ("recall", "f1", "auto_share", "auto_error")
 # Undefined resamples are left out; where there are more than this share, so is the interval.
 UNDEFINED = 0.05
 # Cells of one batch of resamples: a few tens of megabytes.
@@ -171,7 +173,9 @@ def _ratio(part: NDArray[np.intp], whole: NDArray[np.intp]) -> Values:
     return found
 
 
-def estimates(statistic: Statistic, rows: Rows, recipe: Resampling, difference: bool = False) -> dict[str, Estimate]:
+def estimates(
+    statistic: Statistic, rows: Rows, recipe: Resampling, difference: bool = False, members: int = FEWEST
+) -> dict[str, Estimate]:
     """Each figure of some messages with its bootstrap interval, messages being drawn with replacement.
 
     Method: percentile bootstrap (Efron & Tibshirani 1993, *An Introduction to the Bootstrap*, ch. 13) by
@@ -190,6 +194,7 @@ def estimates(statistic: Statistic, rows: Rows, recipe: Resampling, difference: 
         rows: [messages] what to draw from.
         recipe: how many draws, and of which level.
         difference: whether the figures are differences of two releases.
+        members: messages that the figures of ``OF_MEMBERS`` rest on; fewer than ``FEWEST`` give those no interval.
     """
     values = {name: float(value[0]) for name, value in statistic(rows[np.newaxis]).items()}
     if len(rows) < FEWEST:
@@ -198,7 +203,8 @@ def estimates(statistic: Statistic, rows: Rows, recipe: Resampling, difference: 
     found = {}
     for (name, value), of in zip(values.items(), drawn, strict=True):
         known = of[~np.isnan(of)]
-        if np.isnan(value) or len(known) < (1 - UNDEFINED) * recipe.resamples:
+        few = members < FEWEST and name in OF_MEMBERS
+        if few or np.isnan(value) or len(known) < (1 - UNDEFINED) * recipe.resamples:
             found[name] = Estimate(defined(value))
             continue
         low, high = map(float, np.quantile(known, [(1 - recipe.level) / 2, (1 + recipe.level) / 2]))

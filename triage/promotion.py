@@ -9,12 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from triage import golden
 from triage.errors import ReleaseCorrupt, ReleaseNotFound, ReleaseRefused
 from triage.model import history
 from triage.model.artifact import MANIFEST, VERSION, Manifest, read_manifest
 from triage.model.history import Event, GateRecord
+
+# Digits of a sha256 that tell one file from another in the history; the gate's record has them all.
+SHORT: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +112,8 @@ def promote(models: Path, version: str, by: str, reason: str = "", without_gate:
     """
     folder_of(models, version)
     serving = history.current(models)
-    if not without_gate.strip():
-        _require_gate(models, version, serving)
-    gate = f"skipped: {without_gate.strip()}" if without_gate.strip() else "passed"
+    skipped = without_gate.strip()
+    gate = f"skipped: {skipped}" if skipped else _passed(_require_gate(models, version, serving))
     return _serve(models, "promote", serving, version, by, reason, gate)
 
 
@@ -147,7 +150,13 @@ def _serve(models: Path, action: history.Action, serving: str, version: str, by:
     return event
 
 
-def _require_gate(models: Path, version: str, serving: str) -> None:
+def _passed(gate: GateRecord) -> str:
+    """What a gate was passed by, for the history: a bar that was set low shows."""
+    files = ", ".join(f"{name} {digest[:SHORT]}" for name, digest in gate.files.items())
+    return f"passed: policy {gate.policy[:SHORT]}; {files}"
+
+
+def _require_gate(models: Path, version: str, serving: str) -> GateRecord:
     gate = last_gate(models, version)
     step_zh = f"请运行 `triage release gate {version}`，或用 --without-gate 写明理由"
     step_en = f"run `triage release gate {version}`, or give a reason by --without-gate"
@@ -164,3 +173,4 @@ def _require_gate(models: Path, version: str, serving: str) -> None:
             f"{version} 的门槛检查是与 {gate.against or '无'} 比较的，而当前版本是 {serving or '无'}；{step_zh}",
             f"the gate of {version} was against {gate.against or 'none'}, but {serving or 'none'} serves; {step_en}",
         )
+    return gate

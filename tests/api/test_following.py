@@ -330,10 +330,15 @@ def test_a_switch_that_fails_leaves_the_old_one_and_says_so(models: Path) -> Non
         raise RuntimeError("no thread can be started")
 
     follower = Follower(models / "current", Metrics(), switch)
-    follower.load()
-    name(models, "b")
-    for _ in range(4):
-        asyncio.run(follower.look())
+
+    async def promoted() -> None:
+        await follower.load()
+        name(models, "b")
+        for _ in range(4):
+            await follower.look()
+
+    asyncio.run(promoted())
+    follower.close()
     assert follower.candidate is not None
     assert (follower.candidate.version, follower.candidate.state) == ("b", "refused")
 

@@ -19,6 +19,8 @@ from triage.model.artifact import Release, resolve, seal
 from triage.model.history import GateRecord, RuleResult
 from triage.testing import KeywordEngine, keyword_manifest
 
+SUMS = {"policy": "ab" * 32, "test.jsonl": "cd" * 32, "ours.jsonl": "ef" * 32}
+PASSED = "passed: policy abababababab; test.jsonl cdcdcdcdcdcd, ours.jsonl efefefefefef"
 TEXTS = ["让我转到安全账户", "消防通道着火", "今天天气好"]
 
 
@@ -56,7 +58,10 @@ def models(tmp_path: Path) -> Path:
 def gated(models: Path, version: str, against: str = "a", passed: bool = True, manifest: str = "") -> None:
     rules = (RuleResult("macro_f1 (test)", 0.9, "≥ 0.8", True), RuleResult("speed_ratio", 0.5, "≥ 0.9", passed))
     sums = [history.manifest_checksum(models, name) for name in (version, against)]
-    record = GateRecord(history.now(), version, manifest or sums[0], against, sums[1], "", {}, rules, passed)
+    policy, *files = SUMS.items()
+    record = GateRecord(
+        history.now(), version, manifest or sums[0], against, sums[1], policy[1], dict(files), rules, passed
+    )
     history.record_gate(models, record)
 
 
@@ -73,7 +78,7 @@ def test_a_proven_candidate_serves_and_a_rollback_undoes_it(models: Path) -> Non
         "b",
         "王工",
         "九月标注",
-        "passed",
+        PASSED,
     )
     assert event.manifest == history.manifest_checksum(models, "b")
     assert resolve(models / "current") == models / "b"
@@ -187,7 +192,7 @@ def test_releases_are_listed_whole_or_not(models: Path) -> None:
 def test_the_commands(models: Path) -> None:
     gated(models, "b")
     done = triage_("release", "promote", "b", "--models", models, "--by", "王工", "--reason", "[bold]九月")
-    assert (done.exit_code, done.stdout) == (0, "上线 promote: a → b\n")
+    assert (done.exit_code, done.stdout) == (0, f"上线 promote: a → b ({PASSED})\n")
     shown = triage_("release", "list", "--models", models).stdout
     for part in ("▶", "0.900", "通过 passed", "王工", "[bold]九月", "上线 promote"):
         assert part in shown

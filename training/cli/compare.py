@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +12,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from training.cli.show import AS_JSON, console, figure, output, stages
+from training.cli.show import AS_JSON, console, figure, named, output, stages
 
 if TYPE_CHECKING:
     from training.compare import Comparison, Part
@@ -69,13 +68,13 @@ def compare(
     output({name: one.to_json() for name, one in found.items()}, as_json, lambda _: _print(found))
 
 
-def assessed(engine: Triage, into: dict[str, Comparison], file: Path) -> Mapping[str, Any]:
+def assessed(engine: Triage, into: dict[Path, Comparison], file: Path) -> Mapping[str, Any]:
     """What ``training.evaluate.evaluate`` gives of a file; its assessment, for the report, is put by."""
     from training.compare import assess
     from training.evaluate import answer
 
-    into[file.stem] = assess(answer(engine, file), engine.taxonomy.ids)
-    return into[file.stem].measured[0]
+    into[file] = assess(answer(engine, file), engine.taxonomy.ids)
+    return into[file].measured[0]
 
 
 def write(
@@ -100,12 +99,6 @@ def writable(report: Path | None) -> None:
         raise typer.BadParameter(
             f"文件夹 {report.parent} 不存在，请先建立 / there is no folder {report.parent}; make it"
         )
-
-
-def named(files: Sequence[Path]) -> dict[str, Path]:
-    """Files by stem, or by path where two stems are the same."""
-    stems = Counter(file.stem for file in files)
-    return {file.stem if stems[file.stem] == 1 else str(file): file for file in files}
 
 
 def _print(found: Mapping[str, Comparison]) -> None:

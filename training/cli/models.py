@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from training.cli.compare import REPORT, assessed, writable, write
-from training.cli.show import AS_JSON, DATA, figure, output, show_figures, stages
+from training.cli.show import AS_JSON, DATA, figure, named, output, show_figures, stages
 
 if TYPE_CHECKING:
     from triage import Triage
@@ -62,9 +62,10 @@ def train(
     recipe = recipe.model_copy(update={"base": base}) if base else recipe
     job = Job(recipe, data, version, work / version, out / version, tuple(measure or ()), with_hf)
     with stages() as (step, move):
-        manifest = build(job, step, lambda at: move(at.step, at.steps, at.loss))
+        manifest = build(job, step, lambda at: move(at.step, at.steps, "train", f"loss {at.loss:.3f}"))
     show_figures({name: value for name, value in manifest.metrics.items() if "macro_f1" in value})
-    typer.echo(f"{job.out}  (serve it: echo {version} > {out / 'CURRENT'})")
+    where = "" if out == Path("models") else f" --models {out}"
+    typer.echo(f"{job.out}\n  triage release gate {version}{where}\n  triage release promote {version}{where}")
 
 
 def baseline(
@@ -104,7 +105,7 @@ def evaluate(
         raise typer.BadParameter(f"{options} 只能选一个 / choose one of {options}")
     writable(report)
     engine = Triage.load(model)
-    assessments: dict[str, Any] = {}
+    assessments: dict[Path, Any] = {}
     ask: Callable[[Path], Mapping[str, Any]] = partial(measure, engine)
     show = show_figures
     if disguise:
@@ -115,11 +116,11 @@ def evaluate(
         ask = partial(assessed, engine, assessments)
     with stages() as (step, _):
         found = {}
-        for file in files:
-            step(file.stem)
-            found[file.stem] = ask(file)
+        for name, file in named(files).items():
+            step(name)
+            found[name] = ask(file)
     if report:
-        write(report, assessments, [engine])
+        write(report, {name: assessments[file] for name, file in named(files).items()}, [engine])
     output(found, as_json, show)
 
 

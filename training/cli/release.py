@@ -9,10 +9,9 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import Progress
 
 from training.cli.models import CONFIGS
-from training.cli.show import AS_JSON, console
+from training.cli.show import AS_JSON, DATA, stages
 from triage.cli import release as library
 from triage.cli.release import ModelsOption, VersionArgument, gate_table
 
@@ -28,10 +27,11 @@ def gate(
     version: VersionArgument,
     files: Annotated[
         list[Path] | None,
-        typer.Argument(help="标注文件，默认为测试集 / Labelled .jsonl; the test split."),
+        typer.Argument(help="标注文件，默认为门槛文件所列与测试集 / Labelled .jsonl; the policy's and the test split."),
     ] = None,
     policy: Annotated[Path, typer.Option(help="门槛文件 / Policy.")] = CONFIGS / "gate.toml",
     models: ModelsOption = Path("models"),
+    data: DATA = Path("data"),
     as_json: AS_JSON = False,
 ) -> None:
     """把候选版本与当前版本同场比较，逐条核对门槛。 Hold a candidate against the policy and the release that serves.
@@ -42,16 +42,16 @@ def gate(
     The result is kept in gates/, where `triage release promote` looks for it; exit code 1 when a rule is not kept.
     """
     from training.gate import gate as measure
+    from training.rules import files_of, load_policy
     from triage.model.history import record_gate
 
-    with Progress(console=console) as bar:
-        task = bar.add_task(version, total=None)
+    with stages() as (_, move):
         record = measure(
             models,
             version,
             policy,
-            files or [Path("data/corpus/test.jsonl")],
-            lambda done, total: bar.update(task, completed=done, total=total),
+            files or files_of(load_policy(policy), data / "corpus"),
+            lambda done, total: move(done, total, version),
         )
     record_gate(models, record)
     if as_json:

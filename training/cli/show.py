@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import typer
 from rich.console import Console
@@ -20,8 +21,14 @@ AS_JSON = Annotated[bool, typer.Option("--json", help="Print JSON for machines. 
 console = Console(stderr=True)
 
 
+class Move(Protocol):
+    """Moves the bar of a long stage: what is done, of how much, the stage's name, and what else there is to say."""
+
+    def __call__(self, done: int, total: int, name: str, note: str = "") -> None: ...
+
+
 @contextmanager
-def stages() -> Iterator[tuple[Callable[[str], None], Callable[[int, int, float], None]]]:
+def stages() -> Iterator[tuple[Callable[[str], None], Move]]:
     """A progress bar: one function names the stage, the other moves the bar of a long one.
 
     Where nobody watches (a log file), a line for each stage and for each twentieth of a long one.
@@ -35,18 +42,27 @@ def stages() -> Iterator[tuple[Callable[[str], None], Callable[[int, int, float]
     )
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("…", total=None)
+        twentieth = 0
 
         def step(name: str) -> None:
             bar.update(task, description=name, total=None, completed=0)
             if bar.disable:
                 console.print(name)
 
-        def move(done: int, total: int, loss: float) -> None:
-            bar.update(task, total=total, completed=done, description=f"train  loss {loss:.3f}")
-            if bar.disable and done * 20 // total > (done - 1) * 20 // total:
-                console.print(f"train {done}/{total}  loss {loss:.3f}")
+        def move(done: int, total: int, name: str, note: str = "") -> None:
+            nonlocal twentieth
+            bar.update(task, total=total, completed=done, description=f"{name}  {note}".rstrip())
+            before, twentieth = twentieth, done * 20 // total
+            if bar.disable and twentieth > before:
+                console.print(f"{name} {done}/{total}  {note}".rstrip())
 
         yield step, move
+
+
+def named(files: Sequence[Path]) -> dict[str, Path]:
+    """Files by stem, or by path where two stems are the same."""
+    stems = Counter(file.stem for file in files)
+    return {file.stem if stems[file.stem] == 1 else str(file): file for file in files}
 
 
 def output(found: dict[str, Any], as_json: bool, show: Callable[[dict[str, Any]], None]) -> None:

@@ -14,8 +14,9 @@ from training.exchange.cells import escaped, written
 from training.exchange.columnar import SAVED
 from training.exchange.incoming import beside, check_target, publish
 from training.exchange.jsons import open_lines
-from training.exchange.records import Record, speakable
+from training.exchange.records import Record
 from training.exchange.rows import ORDER
+from training.speakable import speakable
 from triage.bulk import sheets
 from triage.bulk.writers import lines_of
 from triage.durable import sync_folder

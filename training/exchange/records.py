@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from training.speakable import speakable, told
 from triage.bulk import Rejected
 from triage.bulk.rows import MAX_CHARS
 from triage.bulk.rows import REASONS as BULK_REASONS
-
-# Columns of a terminal that a name or a label may take to be repeated in a message; a longer one may be a report.
-MAX_SHOWN: Final = 24
 
 # (Chinese, English) by code; those of ``triage.bulk`` hold too. Never the text of a report.
 REASONS: Final[dict[str, tuple[str, str]]] = {
@@ -159,23 +156,14 @@ Item = Record | Refused
 def refused(number: int, code: str, raw: object, column: str = "", value: str = "", **blanks: object) -> Refused:
     """Keep a record aside for one of ``REASONS``, whose blanks are filled; ``value`` is shown where it may be."""
     zh, en = REASONS[code]
-    named = speakable(value)
-    zh_value, en_value = (f" {named}" if named else f"（{len(value)} 字）"), named or f"of {len(value)} characters"
-    return Refused(
-        number, code, zh.format(value=zh_value, **blanks), en.format(value=en_value, **blanks), raw, column, named
-    )
+    zh_value, en_value = told(value)
+    zh, en = zh.format(value=zh_value, **blanks), en.format(value=en_value, **blanks)
+    return Refused(number, code, zh, en, raw, column, speakable(value))
 
 
 def from_bulk(item: Rejected) -> Refused:
     """What the readers of ``triage.bulk`` kept aside."""
     return Refused(item.number, item.code, item.zh, item.en, item.raw)
-
-
-def speakable(value: str) -> str:
-    """A short name or label as it may stand in a message; empty where it may be a report or a number of somebody."""
-    width = sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in value)
-    digits = sum(c.isdigit() for c in value)
-    return value if value.isprintable() and width <= MAX_SHOWN and digits < 6 else ""
 
 
 def plain(value: object) -> object:

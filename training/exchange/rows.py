@@ -17,7 +17,8 @@ from training.corpus import message_id
 from training.exchange.cells import listed, written
 from training.exchange.mapping import ALL, GUESSES, REQUIRED, Vocabulary
 from training.exchange.mapping import Mapping as ColumnMapping
-from training.exchange.records import Record, Refused, refused, speakable
+from training.exchange.records import Record, Refused, refused
+from training.speakable import speakable
 from triage.bulk.rows import MAX_CHARS, shown
 from triage.bulk.sheets import NOT_XML
 from triage.errors import FileUnreadable

@@ -189,7 +189,8 @@ def _print_event(event: Event, as_json: bool) -> None:
     if as_json:
         _print_json(asdict(event))
     else:
-        typer.echo(f"{ACTIONS[event.action]}: {event.before or '（无 none）'} → {event.after}")
+        gate = f" ({event.gate})" if event.gate else ""
+        typer.echo(f"{ACTIONS[event.action]}: {event.before or '（无 none）'} → {event.after}{gate}")
 
 
 def _print_json(data: Any) -> None:

@@ -104,7 +104,8 @@ class Event:
         manifest: sha256 of its manifest.
         by: who.
         reason: why; may be empty.
-        gate: ``passed``, ``skipped: <reason>``, or empty for a rollback.
+        gate: ``passed: policy <sha256>; <file> <sha256>, …`` by the first digits, ``skipped: <reason>``, or empty for
+            a rollback.
         when: ISO 8601, UTC.
     """
 

@@ -137,7 +137,8 @@ def test_a_killed_build_goes_on_to_the_same_release(
     steps = [line.split()[1] for line in result.stderr.splitlines() if line.startswith("train ")]
     assert steps == ["5/7", "6/7", "7/7"], "the checkpoint was that of step 4"
     assert "macro-F1" in result.stdout
-    assert f"echo tiny-1 > {tmp_path / 'models' / 'CURRENT'}" in result.stdout.replace("\n", "")
+    steps = [f"  triage release {step} tiny-1 --models {job.out.parent}" for step in ("gate", "promote")]
+    assert result.stdout.splitlines()[-3:] == [str(job.out), *steps]
     assert Release.open(job.out).manifest.training["recipe"] == tiny_job.recipe.model_dump()
     assert golden.load(job.out / "golden.jsonl") == golden.load(tiny_release / "golden.jsonl")
 

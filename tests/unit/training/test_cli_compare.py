@@ -113,8 +113,21 @@ def test_an_evaluation_has_a_report_too(
     assert f"{json.loads(stdout)['city']['macro_f1']:.3f}" in report.read_text(encoding="utf-8")
 
 
+def test_files_of_one_name_are_measured_each(
+    commands: typer.Typer, tiny_release: Path, labelled: Path, tmp_path: Path
+) -> None:
+    other, report = tmp_path / labelled.name, tmp_path / "out.html"
+    other.write_text("\n".join(labelled.read_text(encoding="utf-8").splitlines()[:20]), encoding="utf-8")
+    both = ("evaluate", tiny_release, labelled, other, "--json")
+    code, stdout, _ = invoke(commands, *both)
+    assert code == 0
+    assert {name: row["n"] for name, row in json.loads(stdout).items()} == {str(labelled): 50, str(other): 20}
+    assert json.loads(invoke(commands, *both, "--report", report)[1]) == json.loads(stdout)
+    assert all(str(file) in report.read_text(encoding="utf-8") for file in (labelled, other))
+
+
 def test_files_of_one_name_are_told_apart(tmp_path: Path) -> None:
-    from training.cli.compare import named
+    from training.cli.show import named
 
     files = [tmp_path / "a" / "test.jsonl", tmp_path / "b" / "test.jsonl", tmp_path / "other.jsonl"]
     assert list(named(files)) == [str(files[0]), str(files[1]), "other"]

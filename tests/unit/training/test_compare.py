@@ -161,6 +161,22 @@ def test_one_release_has_the_same_figures_with_intervals() -> None:
     assert data["parts"][0]["interval"]["accuracy"]["value"] == data["parts"][0]["a"]["accuracy"] == 31 / 40
 
 
+@pytest.mark.parametrize(("members", "known"), [(9, False), (10, True)])
+def test_a_label_of_few_messages_has_no_interval_of_what_they_alone_decide(members: int, known: bool) -> None:
+    truth = ["telecom_fraud"] * members + ["other"] * 60
+    gold, labels = messages(truth), ["other", "other", *truth[2:]]
+    for found in (
+        assess(answered(gold, labels), IDS, resampling=FEW),
+        compare(answered(gold, labels), answered(gold, truth), IDS, resampling=FEW),
+    ):
+        (part,) = (part for part in found.parts if part.name == "telecom_fraud")
+        for name in ("recall", "f1", "auto_share", "auto_error"):
+            assert (part.estimates[name].low is not None) == known, name
+            assert part.estimates[name].value is not None
+        # Whom it took for such a message is a question to all of them.
+        assert part.estimates["calibration_error"].low is not None
+
+
 def test_a_label_that_only_the_second_release_knows() -> None:
     gold = messages(["flood"] * 6 + ["other"] * 6)
     found = compare(answered(gold, ["other"] * 12), answered(gold, ["flood"] * 6 + ["other"] * 6), (*IDS, "flood"))
@@ -174,6 +190,13 @@ def test_a_label_that_no_release_knows_is_named_by_row() -> None:
     gold = messages(["other", "flood"])
     with pytest.raises(CorpusError, match=r"第 2 行的标签 flood .* row 2: no release here has the label flood"):
         assess(answered(gold, ["other", "other"]), IDS)
+
+
+def test_words_in_the_place_of_a_label_are_not_repeated() -> None:
+    for words, length in (("楼上半夜还在装修太吵了睡不着", 14), ("我叫13800138000", 13), ("一行\n两行", 5)):
+        with pytest.raises(CorpusError, match=rf"第 1 行的标签（{length} 字）.* the label of {length} char") as refused:
+            assess(answered(messages([words]), ["other"]), IDS)
+        assert words not in str(refused.value)
 
 
 def test_different_messages_are_not_compared() -> None:

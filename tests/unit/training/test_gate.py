@@ -15,14 +15,15 @@ from typer.testing import CliRunner
 
 from training import cli
 from training.evaluate import Gold
-from training.gate import Measured, Rule, figures, gate, judged, load_policy, measured
+from training.gate import Measured, figures, gate, judged, measured
+from training.rules import Rule, files_of, load_policy
 from triage import cli as library
 from triage import golden, promotion
 from triage.decision import Decision
 from triage.engine import Triage
-from triage.errors import CorpusError, ReleaseNotFound, TrainingError
+from triage.errors import CorpusError, ReleaseNotFound, ReleaseRefused, TrainingError
 from triage.model import history
-from triage.model.artifact import Release, seal
+from triage.model.artifact import Release, checksum, seal
 from triage.taxonomy import Taxonomy
 from triage.testing import KeywordEngine, keyword_manifest
 
@@ -79,7 +80,12 @@ def test_without_a_release_that_serves_the_other_bounds_hold() -> None:
 
 def test_what_no_file_can_answer_is_not_kept() -> None:
     assert results(figure="recall.fire_hazard", at_least=0.5) == [("recall.fire_hazard", False)]
-    assert results(figure="recall.fire_hazard", at_least=0.5, files=("another",)) == []
+    missing = results(figure="macro_f1", at_least=0.5, files=("another", "third"))
+    assert missing == [("macro_f1 (another, third)", False)]
+    # One of its files suffices, and nothing is asked of a file that it does not name.
+    assert results(figure="macro_f1", at_least=0.85, files=("test", "another")) == [("macro_f1 (test)", True)]
+    (row,) = judged(Rule(figure="macro_f1", at_least=0.5, files=("another",)), MEASURED, SERVING)
+    assert (row.value, row.bound) == (None, "未给出文件 its files were not given")
     wrong = Measured({"golden_max_difference": float("inf")}, {})
     (row,) = judged(Rule(figure="golden_max_difference", at_most=0.05), wrong, None)
     assert (row.value, row.passed) == (None, False)
@@ -184,7 +190,7 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def labelled(tmp_path: Path) -> Path:
-    path = tmp_path / "ours.jsonl"
+    path = tmp_path / "test.jsonl"
     lines = [json.dumps({"text": text, "label": label}) for text, label in ROWS]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
@@ -212,14 +218,61 @@ def test_a_record_says_what_was_measured_on_what(models: Path, labelled: Path, p
     assert (record.candidate, record.against, record.passed) == ("good", "a", True)
     assert record.manifest == history.manifest_checksum(models, "good")
     assert record.against_manifest == history.manifest_checksum(models, "a")
-    assert list(record.files) == ["ours.jsonl"]
+    assert list(record.files) == ["test.jsonl"]
     rows = {row.rule: row for row in record.rules}
-    assert rows["recall.fire_hazard (ours)"].value == 1
-    assert rows["recall.fire_hazard (ours)"].bound == "≥ 0.7，≥ 0.9800（当前 current 1.0000）"
+    assert rows["recall.fire_hazard (test)"].value == 1
+    assert rows["recall.fire_hazard (test)"].bound == "≥ 0.7，≥ 0.9800（当前 current 1.0000）"
     assert rows["golden_labels"].value == 0
     failed = gate(models, "deaf", policy, [labelled])
     assert not failed.passed
-    assert {row.rule for row in failed.rules if not row.passed} >= {"macro_f1 (ours)", "recall.fire_hazard (ours)"}
+    assert {row.rule for row in failed.rules if not row.passed} >= {"macro_f1 (test)", "recall.fire_hazard (test)"}
+
+
+def test_ones_own_file_alone_does_not_answer_for_the_splits(models: Path, labelled: Path, policy: Path) -> None:
+    ours = labelled.rename(labelled.with_name("ours.jsonl"))
+    record = gate(models, "good", policy, [ours])
+    failed = [row for row in record.rules if not row.passed]
+    assert [row.rule for row in failed] == ["macro_f1 (validation, test)", "recall.telecom_fraud (validation, test)"]
+    assert [row.value for row in failed] == [None, None]
+    assert not record.passed
+
+
+def test_without_files_those_of_the_policy_are_measured(
+    models: Path, labelled: Path, policy: Path, commands: typer.Typer, tmp_path: Path
+) -> None:
+    corpus = tmp_path / "data" / "corpus"
+    corpus.mkdir(parents=True)
+    for name in ("validation", "test", "train"):
+        shutil.copy(labelled, corpus / f"{name}.jsonl")
+    words = ("gate", "good", "--policy", policy, "--models", models, "--data", tmp_path / "data", "--json")
+    done = CliRunner().invoke(commands, ["release", *map(str, words)])
+    assert (done.exit_code, list(json.loads(done.stdout)["files"])) == (0, ["validation.jsonl", "test.jsonl"])
+    (corpus / "validation.jsonl").unlink()
+    assert files_of(load_policy(policy), corpus) == [corpus / "test.jsonl"]
+    assert {path.stem for path in files_of(load_policy(policy), ROOT / "data" / "corpus")} == {"validation", "test"}
+
+
+@pytest.mark.parametrize("version", ["good", "a"])
+def test_a_release_that_is_replaced_meanwhile_is_refused(
+    models: Path, labelled: Path, policy: Path, version: str
+) -> None:
+    def replaced(done: int, _: int) -> None:
+        if done == 20:
+            seal(models / version, replace(keyword_manifest(), version=version, metrics={"other": {}}))
+
+    with pytest.raises(ReleaseRefused, match=f"{version} was replaced while it was measured"):
+        gate(models, "good", policy, [labelled], replaced)
+
+
+def test_the_record_holds_what_was_measured_and_not_what_came_later(models: Path, labelled: Path, policy: Path) -> None:
+    sums = [checksum(policy), checksum(labelled)]
+
+    def edited(*_: int) -> None:
+        policy.write_text("")
+        labelled.write_text("")
+
+    record = gate(models, "good", policy, [labelled], edited)
+    assert [record.policy, record.files["test.jsonl"]] == sums
 
 
 def test_what_cannot_be_measured_is_refused(models: Path, labelled: Path, policy: Path, tmp_path: Path) -> None:
@@ -229,10 +282,20 @@ def test_what_cannot_be_measured_is_refused(models: Path, labelled: Path, policy
         gate(models, "good", policy, [])
     with pytest.raises(CorpusError, match="names differ"):
         gate(models, "good", policy, [labelled, labelled])
-    for content in ("", '{"text": "x", "label": "flood"}\n'):
-        (tmp_path / "bad.jsonl").write_text(content)
-        with pytest.raises(CorpusError, match=r"bad.jsonl 没有"):
-            gate(models, "good", policy, [tmp_path / "bad.jsonl"])
+    bad = tmp_path / "bad.jsonl"
+    for content, match in (
+        ("", "没有一条标注消息"),
+        ('\n{"text": "x", "label": "flood"}', "row 2: the candidate does not know the label flood;"),
+        (
+            '{"text": "other", "label": "楼上半夜还在装修太吵了睡不着"}',
+            "（14 字） .*label of 14 characters;",
+        ),
+        ('{"text": "x", "label": 3}', "row 1: label is a int"),
+    ):
+        bad.write_text(content, encoding="utf-8")
+        with pytest.raises(CorpusError, match=match) as refused:
+            gate(models, "good", policy, [bad])
+        assert "半夜" not in str(refused.value)
 
 
 def test_gate_then_promote_as_they_are_typed(
@@ -243,13 +306,17 @@ def test_gate_then_promote_as_they_are_typed(
 
     failed = run("gate", "deaf", labelled, "--policy", policy)
     assert failed.exit_code == 1
-    assert "recall.fire_hazard (ours)" in failed.stdout
+    assert "recall.fire_hazard (test)" in failed.stdout
     assert "不通过 FAIL" in failed.stdout
     assert "did not pass its gate" in run("promote", "deaf").stderr
     assert history.current(models) == "a"
     passed = run("gate", "good", labelled, "--policy", policy, "--json")
     assert (passed.exit_code, json.loads(passed.stdout)["passed"]) == (0, True)
-    assert run("promote", "good").stdout == "上线 promote: a → good\n"
+    # Off a terminal a bar would be rubbish in a log: a line for each twentieth instead.
+    assert passed.stderr.splitlines() == [f"good {done}/40" for done in range(4, 41, 4)]
+    sums = [checksum(path)[:12] for path in (policy, labelled)]
+    what = f"passed: policy {sums[0]}; {labelled.name} {sums[1]}"
+    assert run("promote", "good").stdout == f"上线 promote: a → good ({what})\n"
     # The gate was against a release that serves no more.
     assert run("promote", "a").exit_code == 2
     assert run("rollback").stdout == "回退 rollback: good → a\n"
@@ -267,4 +334,4 @@ def test_a_real_release_goes_through(tiny_release: Path, tiny_data: Path, tmp_pa
     history.record_gate(models, gate(models, "tiny-2", same, [test]))
     strict = gate(models, "tiny-2", ROOT / "training" / "configs" / "gate.toml", [test])
     assert {row.rule: row.passed for row in strict.rules}["macro_f1 (test)"] is False
-    assert promotion.promote(models, "tiny-2", "x").gate == "passed"
+    assert promotion.promote(models, "tiny-2", "x").gate.startswith("passed: policy ")

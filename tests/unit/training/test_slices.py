@@ -74,6 +74,32 @@ def test_rows_keep_their_line_and_their_columns(tmp_path: Path) -> None:
     assert (found.row, found.columns, found.secondary) == (2, {"id": "7", "grid": "东-1"}, ())
 
 
+def test_null_means_that_the_row_has_no_such_field(tmp_path: Path) -> None:
+    file = tmp_path / "some.jsonl"
+    row = {"text": "追尾", "label": "traffic", "secondary": None, "urgency": None, "register": None}
+    file.write_text(json.dumps(row), encoding="utf-8")
+    (found,) = load_gold(file)
+    assert (found.secondary, found.urgency, found.register) == (None, None, "")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "kind"), [("label", 3, "int"), ("label", ["a"], "list"), ("text", None, "No")]
+)
+def test_what_is_no_string_is_refused(tmp_path: Path, field: str, value: object, kind: str) -> None:
+    file = tmp_path / "some.jsonl"
+    row = {"text": "追尾", "label": "traffic"}
+    file.write_text(json.dumps(row) + "\n" + json.dumps({**row, field: value}), encoding="utf-8")
+    with pytest.raises(CorpusError, match=f"some.jsonl row 2: {field} is a {kind}.*; make it a string"):
+        load_gold(file)
+
+
+@pytest.mark.parametrize("line", ["[]", "3", "null", '"追尾"', "{", '{"text": "追尾"}'])
+def test_what_is_no_labelled_message_is_refused(tmp_path: Path, line: str) -> None:
+    (tmp_path / "some.jsonl").write_text(line, encoding="utf-8")
+    with pytest.raises(CorpusError, match="some.jsonl row 1 lacks text or label"):
+        load_gold(tmp_path / "some.jsonl")
+
+
 def test_a_file_without_messages_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "none.jsonl"
     file.write_text("\n\n", encoding="utf-8")
