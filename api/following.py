@@ -27,7 +27,8 @@ from triage.errors import ReleaseNotFound, TriageError
 from triage.golden import load_proven
 from triage.model.artifact import MANIFEST, checksum, pointer_of, resolve
 
-# Seconds between two looks. A look reads two small files; asking works on every file system, being told does not.
+# Seconds between two looks. A look reads two small files and what the folder says of the others; asking works on every
+# file system, being told does not.
 WATCH_S: Final = 1.0
 
 log = structlog.get_logger("triage.following")

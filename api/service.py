@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from typing import TypeVar
 
 import structlog
 
@@ -28,6 +29,8 @@ from triage.engine import Classifier
 from triage.errors import NotReady, TriageError
 
 WARM_TEXT = "有人冒充公检法打电话，让我把钱转到安全账户"
+
+Part = TypeVar("Part")
 
 log = structlog.get_logger("triage.service")
 
@@ -60,7 +63,6 @@ class Service:
         self._owns_store = store is None
         self._batcher: Batcher | None = None
         self._keys: KeyRing | None = None
-        self._decider: Decider | None = None
         self._intake: Intake | None = None
         self._backlog: asyncio.Task[None] | None = None
 
@@ -81,9 +83,7 @@ class Service:
         Raises:
             NotReady: it is not loaded yet.
         """
-        if self._engine is None:
-            raise self._not_ready()
-        return self._engine
+        return self._there(self._engine)
 
     @property
     def batcher(self) -> Batcher:
@@ -92,9 +92,7 @@ class Service:
         Raises:
             NotReady: the engine is not loaded yet.
         """
-        if self._batcher is None:
-            raise self._not_ready()
-        return self._batcher
+        return self._there(self._batcher)
 
     @property
     def keys(self) -> KeyRing:
@@ -103,9 +101,7 @@ class Service:
         Raises:
             NotReady: the database is not open yet.
         """
-        if self._keys is None:
-            raise self._not_ready()
-        return self._keys
+        return self._there(self._keys)
 
     @property
     def store(self) -> Store:
@@ -114,9 +110,7 @@ class Service:
         Raises:
             NotReady: it is not open yet.
         """
-        if self._store is None:
-            raise self._not_ready()
-        return self._store
+        return self._there(self._store)
 
     @property
     def intake(self) -> Intake:
@@ -125,9 +119,7 @@ class Service:
         Raises:
             NotReady: the database is not open yet.
         """
-        if self._intake is None:
-            raise self._not_ready()
-        return self._intake
+        return self._there(self._intake)
 
     def require_intake(self) -> None:
         """Raise unless reports are taken in.
@@ -184,8 +176,8 @@ class Service:
             if self._store is None:
                 self._store = await asyncio.to_thread(Store.open, self.settings.database)
             self._keys = KeyRing(self._store, self.settings.key_cache_s)
-            self._decider = Decider(self._store, self._decision)
-            self._intake = Intake(self._store, self.metrics, self._decider)
+            decider = Decider(self._store, self._decision)
+            self._intake = Intake(self._store, self.metrics, decider)
             engine = self._engine
             if engine is None:
                 engine = await self._follower.load()
@@ -198,7 +190,7 @@ class Service:
             log.error("load_failed", **trace_of(error))
         else:
             self._serve(engine)
-            self._take_up_backlog()
+            self._take_up_backlog(decider)
             log.info("ready", model=engine.version, seconds=round(time.perf_counter() - started, 3))
 
     def _serve(self, engine: Classifier) -> None:
@@ -227,10 +219,9 @@ class Service:
         """Seconds for what waits in the backlog; no request has more."""
         return max(backlog.DECIDE_S, self.settings.request_timeout_s)
 
-    def _take_up_backlog(self) -> None:
-        if self._decider is not None:
-            work = Backlog(self.store, self.metrics, self._decider, self._backlog_s)
-            self._backlog = asyncio.create_task(work.run(), name="triage-backlog")
+    def _take_up_backlog(self, decider: Decider) -> None:
+        work = Backlog(self.store, self.metrics, decider, self._backlog_s)
+        self._backlog = asyncio.create_task(work.run(), name="triage-backlog")
 
     async def _decision(self, text: str, deadline: float) -> Decision:
         answer = await self.batcher.classify([text], deadline)
@@ -246,6 +237,11 @@ class Service:
     def _failed(self, error: TriageError) -> None:
         self.failure = error
         self.on_failure()
+
+    def _there(self, part: Part | None) -> Part:
+        if part is None:
+            raise self._not_ready()
+        return part
 
     def _not_ready(self) -> NotReady:
         if self.draining:

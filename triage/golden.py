@@ -197,7 +197,8 @@ def load_proven(folder: Path | str, workers: int = DEFAULT_WORKERS) -> tuple[Tri
             f"folder {release.folder.name} holds release {release.version}; rename the folder to {release.version}",
         )
     rows = load(release.path(GOLDEN))
-    engine = Triage.load(folder, workers)
+    # Not what was asked for: ``CURRENT`` may name another release by now.
+    engine = Triage.load(release.folder, workers)
     report = compare(engine, rows)
     report.require()
     return engine, report

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -68,13 +68,12 @@ def compare(
     output({name: one.to_json() for name, one in found.items()}, as_json, lambda _: _print(found))
 
 
-def assessed(engine: Triage, into: dict[Path, Comparison], file: Path) -> Mapping[str, Any]:
-    """What ``training.evaluate.evaluate`` gives of a file; its assessment, for the report, is put by."""
+def assessed(engine: Triage, file: Path) -> Comparison:
+    """One release on one file, for the report."""
     from training.compare import assess
     from training.evaluate import answer
 
-    into[file] = assess(answer(engine, file), engine.taxonomy.ids)
-    return into[file].measured[0]
+    return assess(answer(engine, file), engine.taxonomy.ids)
 
 
 def write(
@@ -160,8 +159,9 @@ def _print_changes(one: Comparison) -> None:
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    # As text: what stands in square brackets in a file's id or column is no markup.
-    table = Table(*(Column(Text(name)) for name in head))
+    # As text: what stands in square brackets in a file's id or column is no markup. A narrow terminal folds cells: half
+    # a figure is none.
+    table = Table(*(Column(Text(name), overflow="fold") for name in head))
     for row in rows:
         table.add_row(*map(Text, row))
     Console().print(table)

@@ -105,22 +105,22 @@ def evaluate(
         raise typer.BadParameter(f"{options} 只能选一个 / choose one of {options}")
     writable(report)
     engine = Triage.load(model)
-    assessments: dict[Path, Any] = {}
-    ask: Callable[[Path], Mapping[str, Any]] = partial(measure, engine)
+    ask: Callable[[Path], Any] = partial(measure, engine)
     show = show_figures
     if disguise:
         ask, show = partial(evaluate_disguised, engine, disguiser=Disguiser.load(data)), _print_disguised
     elif evidence:
         ask, show = _by_evidence(engine, model), _print_evidence
     elif report:
-        ask = partial(assessed, engine, assessments)
+        ask = partial(assessed, engine)
     with stages() as (step, _):
         found = {}
         for name, file in named(files).items():
             step(name)
             found[name] = ask(file)
     if report:
-        write(report, {name: assessments[file] for name, file in named(files).items()}, [engine])
+        write(report, found, [engine])
+        found = {name: one.measured[0] for name, one in found.items()}
     output(found, as_json, show)
 
 

@@ -201,9 +201,7 @@ def switch(models: Path, event: Event) -> None:
                 f"CURRENT was changed from {event.before} to {serving} meanwhile; see `triage release list`, try again",
             )
         with staged.open("wb") as pointer:
-            pointer.write(f"{event.after}\n".encode())
-            pointer.flush()
-            os.fsync(pointer.fileno())
+            append(pointer, f"{event.after}\n".encode())
         _append(file, asdict(event))
         staged.replace(models / CURRENT)
         sync_folder(models)
